@@ -1,0 +1,248 @@
+"""The list of cases and their roles, in the form of the Medical Segmentation Decathlon."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from VoxelAdvSegLib.data.organs import Organ, normalized_name, organs_of
+from VoxelAdvSegLib.errors import InputError
+
+SPLITS = ("training", "unlabeled", "validation", "test")
+# Keys of the Decathlon and of nnU-Net that say something, and keys that only describe.
+KNOWN_KEYS = frozenset(
+    ("labels", "modality", "channel_names", "mirror_axes", "terminology", "name", "description",
+     "reference", "licence", "license", "release", "tensorImageSize", "numTraining", "numTest",
+     "file_ending", *SPLITS)
+)  # fmt: skip
+ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd", ".dcm", ".img", ".hdr")
+
+
+@dataclass(frozen=True)
+class UnlabeledCase:
+    """A case known by its image alone. It has no field that could hold a label."""
+
+    name: str
+    image: Path
+
+
+@dataclass(frozen=True)
+class LabeledCase:
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Manifest:
+    path: Path
+    organs: tuple[Organ, ...]
+    modality: str
+    mirror_axes: tuple[str, ...]
+    training: tuple[LabeledCase, ...]
+    unlabeled: tuple[UnlabeledCase, ...]
+    validation: tuple[LabeledCase, ...]
+    test: tuple[LabeledCase | UnlabeledCase, ...]
+
+    def split(self, name: str) -> tuple[LabeledCase | UnlabeledCase, ...]:
+        return getattr(self, name)
+
+
+def case_name(path: Path) -> str:
+    """File name without its ending; for a DICOM folder the folder's name."""
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The cases of a manifest, with paths made absolute.
+
+    Labels of unlabeled entries are not looked at: no path to them is kept.
+    Raises InputError when the file is unreadable, a key is unknown or missing, a list is
+    empty that must not be, a path leaves the manifest's folder, or a file does not exist.
+    """
+    path = Path(path).absolute()
+    content = _read_json(path)
+    unknown = sorted(set(content) - KNOWN_KEYS)
+    if unknown:
+        raise InputError(
+            f"the manifest has an unknown key '{unknown[0]}'",
+            file=path,
+            expected=f"some of {', '.join(sorted(KNOWN_KEYS))}",
+            found=", ".join(unknown),
+            do="correct or remove the key",
+        )
+    values = _label_values(content, path)
+    organs = organs_of(values, content.get("terminology"))
+    splits = {
+        "training": _cases(content, "training", path, labeled=True),
+        "unlabeled": _cases(content, "unlabeled", path, labeled=False),
+        "validation": _cases(content, "validation", path, labeled=True),
+        "test": _cases(content, "test", path, labeled=None),
+    }
+    return Manifest(
+        path=path,
+        organs=organs,
+        modality=_modality(content),
+        mirror_axes=_mirror_axes(content, path),
+        **splits,
+    )
+
+
+def check_roles(manifest: Manifest) -> None:
+    """Raises InputError when a case stands in two roles, by path."""
+    roles: dict[str, str] = {}
+    for split in SPLITS:
+        for case in manifest.split(split):
+            key = os.path.realpath(case.image)
+            if key in roles:
+                where = f"twice in '{split}'" if roles[key] == split else f"in '{roles[key]}' and in '{split}'"
+                raise InputError(
+                    f"{case.name} stands {where}",
+                    file=case.image,
+                    expected="each scan in one list, once",
+                    found=where,
+                    do=f"remove it from one of the lists of {manifest.path.name}",
+                )
+            roles[key] = split
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        raise InputError(
+            "there is no such manifest",
+            file=path,
+            expected="a JSON file that lists the cases",
+            found="a folder" if path.is_dir() else "nothing",
+            do="check the path after --data",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            "the manifest is not readable JSON",
+            file=path,
+            expected="JSON text in UTF-8",
+            found=str(error),
+            do="repair the file",
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the manifest is not a table",
+            file=path,
+            expected='{"labels": {...}, "training": [...], ...}',
+            found=type(content).__name__,
+            do="see README.md, section on data",
+        )
+    return content
+
+
+def _label_values(content: dict, path: Path) -> dict[str, int]:
+    """Name-to-value, from the Decathlon's {"1": "name"} or nnU-Net's {"name": 1}."""
+
+    def wrong(found: object, do: str = "correct 'labels'") -> InputError:
+        return InputError(
+            "'labels' does not name the organs",
+            file=path,
+            expected='{"0": "background", "1": "liver"} or {"background": 0, "liver": 1}',
+            found=str(found)[:200],
+            do=do,
+        )
+
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or not labels:
+        raise wrong("nothing" if labels is None else labels, "add the key 'labels'")
+    values: dict[str, int] = {}
+    for key, value in labels.items():
+        name, number = (key, value) if isinstance(value, int) and not isinstance(value, bool) else (value, key)
+        try:
+            number = int(number)
+        except (TypeError, ValueError):
+            raise wrong(f"{key!r}: {value!r}") from None
+        if not isinstance(name, str) or not name.strip() or not 0 <= number <= 255:
+            raise wrong(f"{key!r}: {value!r}")
+        if number in values.values():
+            raise wrong(f"the value {number} twice")
+        if normalized_name(name) in map(normalized_name, values):
+            raise wrong(f"the name {name!r} twice")
+        values[name] = number
+    if not any(values.values()):
+        raise wrong("only background", "add at least one organ")
+    return values
+
+
+def _cases(content: dict, split: str, path: Path, labeled: bool | None) -> tuple:
+    entries = content.get(split, [])
+    if not isinstance(entries, list):
+        raise InputError(
+            f"'{split}' is not a list", file=path, expected="a list of cases", found=type(entries).__name__,
+            do="write [ ... ] after the key",
+        )  # fmt: skip
+    cases = [_case(entry, split, path, labeled) for entry in entries]
+    seen: dict[str, Path] = {}
+    for case in cases:
+        if case.name in seen and seen[case.name] != case.image:
+            raise InputError(
+                f"two cases of '{split}' are called {case.name}", file=path, expected="different file names",
+                found=f"{seen[case.name]} and {case.image}", do="rename one of the files",
+            )  # fmt: skip
+        seen[case.name] = case.image
+    return tuple(cases)
+
+
+def _case(entry: object, split: str, path: Path, labeled: bool | None) -> LabeledCase | UnlabeledCase:
+    fields = {"image": entry} if isinstance(entry, str) else entry
+    if not isinstance(fields, dict) or not isinstance(fields.get("image"), str):
+        raise InputError(
+            f"an entry of '{split}' names no image", file=path, expected='"image.nii.gz" or {"image": "..."}',
+            found=str(entry)[:200], do="correct the entry",
+        )  # fmt: skip
+    image = _inside(fields["image"], path)
+    name = case_name(image)
+    if labeled is False or (labeled is None and "label" not in fields):
+        return UnlabeledCase(name, image)
+    if not isinstance(fields.get("label"), str):
+        raise InputError(
+            f"{name} in '{split}' has no label", file=path, expected='{"image": "...", "label": "..."}',
+            found=str(entry)[:200], do="add the label, or move the case to 'unlabeled'",
+        )  # fmt: skip
+    return LabeledCase(name, image, _inside(fields["label"], path))
+
+
+def _inside(text: str, manifest: Path) -> Path:
+    """Absolute path of an entry. Links are the user's own and are not followed to judge."""
+    folder = manifest.parent
+    path = Path(os.path.normpath(folder / text))
+    if not path.is_relative_to(folder):
+        raise InputError(
+            "a path leaves the folder of the manifest", file=manifest, expected=f"a path inside {folder}",
+            found=text, do="put the scans beside or below the manifest",
+        )  # fmt: skip
+    if not path.exists():
+        raise InputError(
+            f"{case_name(path)}: the file does not exist", file=path, expected="a scan or label",
+            found="nothing", do=f"correct the path in {manifest.name}",
+        )  # fmt: skip
+    return path
+
+
+def _modality(content: dict) -> str:
+    """First channel's modality in DICOM's spelling where known ("CT", "MR"), else ""."""
+    channels = content.get("modality", content.get("channel_names", {}))
+    first = next(iter(channels.values()), "") if isinstance(channels, dict) else str(channels)
+    first = str(first).upper()
+    return {"CT": "CT", "MRI": "MR", "MR": "MR", "LGE MRI": "MR"}.get(first, "")
+
+
+def _mirror_axes(content: dict, path: Path) -> tuple[str, ...]:
+    axes = content.get("mirror_axes", [])
+    if not isinstance(axes, list) or not set(axes) <= set("xyz"):
+        raise InputError(
+            "'mirror_axes' is not a list of axes", file=path, expected='some of ["x", "y", "z"]',
+            found=str(axes)[:100], do="correct the key",
+        )  # fmt: skip
+    return tuple(axes)

@@ -1,0 +1,119 @@
+"""The V-Net of the left-atrium benchmark (method.md, 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from VoxelAdvSegLib.errors import ConfigError
+
+DOWNSAMPLING = 16  # four stride-2 convolutions
+CONVOLUTIONS_PER_BLOCK = (1, 2, 3, 3, 3, 3, 3, 2, 1)  # blocks 1 to 9
+NORMS = ("batch", "instance", "group", "none")
+
+
+def block_channels(filters: int) -> tuple[int, ...]:
+    """Channels at the output of blocks 1 to 9."""
+    return tuple(filters * factor for factor in (1, 2, 4, 8, 16, 8, 4, 2, 1))
+
+
+def block_strides() -> tuple[int, ...]:
+    """Voxels of the input per voxel of the output of blocks 1 to 9, along each axis."""
+    return (1, 2, 4, 8, 16, 8, 4, 2, 1)
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    if kind == "instance":
+        return nn.InstanceNorm3d(channels, affine=True)
+    if kind == "group":
+        return nn.GroupNorm(min(16, channels), channels)
+    if kind == "none":
+        return nn.Identity()
+    raise ConfigError("unknown norm", expected=" | ".join(NORMS), found=kind, do="set network.norm")
+
+
+def _unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
+    return [convolution, _norm(norm, channels), nn.ReLU(inplace=True)]
+
+
+class VNet(nn.Module):
+    """Plain V-Net: nine blocks, four additive skips, no residuals inside a block.
+
+    in_channels: image channels; classes: K, background included; filters: channels of
+    block 1 (16 in the paper); norm: one of NORMS; dropout: channel dropout of 0.5 after
+    blocks 5 and 9, in training mode only.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        filters: int = 16,
+        norm: str = "batch",
+        dropout: bool = True,
+    ) -> None:
+        super().__init__()
+        channels = block_channels(filters)
+        blocks, downs, ups = [], [], []
+        for level, repeats in enumerate(CONVOLUTIONS_PER_BLOCK):
+            layers: list[nn.Module] = []
+            for repeat in range(repeats):
+                source = in_channels if level == 0 and repeat == 0 else channels[level]
+                layers += _unit(nn.Conv3d(source, channels[level], 3, padding=1), norm, channels[level])
+            blocks.append(nn.Sequential(*layers))
+        for level in range(4):
+            step = nn.Conv3d(channels[level], channels[level + 1], 2, stride=2)
+            downs.append(nn.Sequential(*_unit(step, norm, channels[level + 1])))
+        for level in range(4, 8):
+            step = nn.ConvTranspose3d(channels[level], channels[level + 1], 2, stride=2)
+            ups.append(nn.Sequential(*_unit(step, norm, channels[level + 1])))
+        self.blocks = nn.ModuleList(blocks)
+        self.downs = nn.ModuleList(downs)
+        self.ups = nn.ModuleList(ups)
+        self.dropout = nn.Dropout3d(0.5 if dropout else 0.0)
+        self.head = nn.Conv3d(channels[8], classes, 1)
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Logits (B, K, D, H, W) of volumes (B, C, D, H, W)."""
+        return self.forward_features(volumes)[0]
+
+    def forward_features(self, volumes: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and the outputs of blocks 1 to 9 (before dropout).
+
+        Raises ConfigError when a size is not a multiple of 16.
+        """
+        check_size(volumes.shape[2:])
+        features: list[Tensor] = []
+        hidden = volumes
+        for level in range(5):
+            if level:
+                hidden = self.downs[level - 1](hidden)
+            hidden = self.blocks[level](hidden)
+            features.append(hidden)
+        hidden = self.dropout(hidden)
+        for level in range(5, 9):
+            hidden = self.blocks[level](self.ups[level - 5](hidden) + features[8 - level])
+            features.append(hidden)
+        return self.head(self.dropout(hidden)), features
+
+    def set_output_prior(self, class_frequency: Sequence[float]) -> None:
+        """Start the output bias at the log frequency of each class (row 64)."""
+        with torch.no_grad():
+            frequency = torch.as_tensor(class_frequency, dtype=torch.float64).clamp_min(1e-6)
+            self.head.bias.copy_((frequency / frequency.sum()).log())
+
+
+def check_size(shape_zyx: Sequence[int]) -> None:
+    """Raises ConfigError naming the axis when a size is not a multiple of 16."""
+    for axis, size in zip("zyx", shape_zyx, strict=True):
+        if size % DOWNSAMPLING:
+            raise ConfigError(
+                f"the network cannot take {size} voxels along {axis}",
+                expected=f"a multiple of {DOWNSAMPLING}",
+                found=str(size),
+                do="choose another patch, or pad the volume",
+            )
