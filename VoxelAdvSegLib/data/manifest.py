@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from VoxelAdvSegLib.data.organs import Organ, normalized_name, organs_of
 from VoxelAdvSegLib.errors import InputError
@@ -50,6 +51,21 @@ class Manifest:
         return getattr(self, name)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one entry; case and split are "" where it concerns the manifest itself."""
+
+    case: str
+    split: str
+    error: InputError
+
+
+class Tell(Protocol):
+    """Raises or collects an error."""
+
+    def __call__(self, error: InputError, split: str = "", case: str = "") -> None: ...
+
+
 def case_name(path: Path) -> str:
     """File name without its ending; for a DICOM folder the folder's name."""
     for ending in ENDINGS:
@@ -58,38 +74,43 @@ def case_name(path: Path) -> str:
     return path.name
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, problems: list[Problem] | None = None) -> Manifest:
     """The cases of a manifest, with paths made absolute.
 
     Labels of unlabeled entries are not looked at: no path to them is kept.
-    Raises InputError when the file is unreadable, a key is unknown or missing, a list is
-    empty that must not be, a path leaves the manifest's folder, or a file does not exist.
+    Raises InputError when the file or its 'labels' are unreadable. What else can be wrong (an
+    unknown key, a path that leaves the manifest's folder or leads nowhere, an entry without
+    image or label, two cases of one name) is raised too, or collected in `problems` if given:
+    then entries that cannot be understood are left out, and those whose files are missing stay.
     """
+
+    def tell(error: InputError, split: str = "", case: str = "") -> None:
+        if problems is None:
+            raise error
+        problems.append(Problem(case, split, error))
+
     path = Path(path).absolute()
     content = _read_json(path)
     unknown = sorted(set(content) - KNOWN_KEYS)
     if unknown:
-        raise InputError(
-            f"the manifest has an unknown key '{unknown[0]}'",
-            file=path,
-            expected=f"some of {', '.join(sorted(KNOWN_KEYS))}",
-            found=", ".join(unknown),
-            do="correct or remove the key",
+        tell(
+            InputError(
+                f"the manifest has an unknown key '{unknown[0]}'",
+                file=path,
+                expected=f"some of {', '.join(sorted(KNOWN_KEYS))}",
+                found=", ".join(unknown),
+                do="correct or remove the key",
+            )
         )
-    values = _label_values(content, path)
-    organs = organs_of(values, content.get("terminology"))
-    splits = {
-        "training": _cases(content, "training", path, labeled=True),
-        "unlabeled": _cases(content, "unlabeled", path, labeled=False),
-        "validation": _cases(content, "validation", path, labeled=True),
-        "test": _cases(content, "test", path, labeled=None),
-    }
     return Manifest(
         path=path,
-        organs=organs,
+        organs=organs_of(_label_values(content, path), _terminology(content, path, tell)),
         modality=_modality(content),
-        mirror_axes=_mirror_axes(content, path),
-        **splits,
+        mirror_axes=_mirror_axes(content, path, tell),
+        training=_cases(content, "training", path, tell),
+        unlabeled=_cases(content, "unlabeled", path, tell),
+        validation=_cases(content, "validation", path, tell),
+        test=_cases(content, "test", path, tell),
     )
 
 
@@ -100,7 +121,8 @@ def check_roles(manifest: Manifest) -> None:
         for case in manifest.split(split):
             key = os.path.realpath(case.image)
             if key in roles:
-                where = f"twice in '{split}'" if roles[key] == split else f"in '{roles[key]}' and in '{split}'"
+                first = roles[key]
+                where = f"twice in '{split}'" if first == split else f"in '{first}' and in '{split}'"
                 raise InputError(
                     f"{case.name} stands {where}",
                     file=case.image,
@@ -121,8 +143,8 @@ def _read_json(path: Path) -> dict:
             do="check the path after --data",
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             "the manifest is not readable JSON",
             file=path,
@@ -158,7 +180,8 @@ def _label_values(content: dict, path: Path) -> dict[str, int]:
         raise wrong("nothing" if labels is None else labels, "add the key 'labels'")
     values: dict[str, int] = {}
     for key, value in labels.items():
-        name, number = (key, value) if isinstance(value, int) and not isinstance(value, bool) else (value, key)
+        name_first = isinstance(value, int) and not isinstance(value, bool)
+        name, number = (key, value) if name_first else (value, key)
         try:
             number = int(number)
         except (TypeError, ValueError):
@@ -175,26 +198,44 @@ def _label_values(content: dict, path: Path) -> dict[str, int]:
     return values
 
 
-def _cases(content: dict, split: str, path: Path, labeled: bool | None) -> tuple:
+def _cases(content: dict, split: str, path: Path, tell: Tell) -> tuple:
     entries = content.get(split, [])
     if not isinstance(entries, list):
-        raise InputError(
-            f"'{split}' is not a list", file=path, expected="a list of cases", found=type(entries).__name__,
-            do="write [ ... ] after the key",
+        tell(
+            InputError(
+                f"'{split}' is not a list", file=path, expected="a list of cases",
+                found=type(entries).__name__, do="write [ ... ] after the key",
+            ),
+            split,
         )  # fmt: skip
-    cases = [_case(entry, split, path, labeled) for entry in entries]
+        return ()
+    cases = []
     seen: dict[str, Path] = {}
-    for case in cases:
-        if case.name in seen and seen[case.name] != case.image:
-            raise InputError(
-                f"two cases of '{split}' are called {case.name}", file=path, expected="different file names",
-                found=f"{seen[case.name]} and {case.image}", do="rename one of the files",
+    for entry in entries:
+        try:
+            case = _case(entry, split, path)
+        except InputError as error:
+            tell(error, split, _name_of(entry))
+            continue
+        for file in (case.image, case.label) if isinstance(case, LabeledCase) else (case.image,):
+            if not (file.is_file() or file.is_dir()):
+                tell(_missing(file, case.name, path), split, case.name)
+        if seen.setdefault(case.name, case.image) != case.image:
+            tell(
+                InputError(
+                    f"two cases of '{split}' are called {case.name}", file=path,
+                    expected="different file names", found=f"{seen[case.name]} and {case.image}",
+                    do="rename one of the files",
+                ),
+                split,
+                case.name,
             )  # fmt: skip
-        seen[case.name] = case.image
+        cases.append(case)
     return tuple(cases)
 
 
-def _case(entry: object, split: str, path: Path, labeled: bool | None) -> LabeledCase | UnlabeledCase:
+def _case(entry: object, split: str, path: Path) -> LabeledCase | UnlabeledCase:
+    """The case of an entry, its files not yet looked at. Test cases may be without label."""
     fields = {"image": entry} if isinstance(entry, str) else entry
     if not isinstance(fields, dict) or not isinstance(fields.get("image"), str):
         raise InputError(
@@ -203,7 +244,7 @@ def _case(entry: object, split: str, path: Path, labeled: bool | None) -> Labele
         )  # fmt: skip
     image = _inside(fields["image"], path)
     name = case_name(image)
-    if labeled is False or (labeled is None and "label" not in fields):
+    if split == "unlabeled" or (split == "test" and "label" not in fields):
         return UnlabeledCase(name, image)
     if not isinstance(fields.get("label"), str):
         raise InputError(
@@ -213,21 +254,43 @@ def _case(entry: object, split: str, path: Path, labeled: bool | None) -> Labele
     return LabeledCase(name, image, _inside(fields["label"], path))
 
 
+def _name_of(entry: object) -> str:
+    """Name of the case an entry was meant to be, or "" where it names none."""
+    image = entry.get("image") if isinstance(entry, dict) else entry
+    return case_name(Path(image)) if isinstance(image, str) else ""
+
+
 def _inside(text: str, manifest: Path) -> Path:
     """Absolute path of an entry. Links are the user's own and are not followed to judge."""
     folder = manifest.parent
     path = Path(os.path.normpath(folder / text))
-    if not path.is_relative_to(folder):
+    if path == folder or not path.is_relative_to(folder):
         raise InputError(
             "a path leaves the folder of the manifest", file=manifest, expected=f"a path inside {folder}",
-            found=text, do="put the scans beside or below the manifest",
-        )  # fmt: skip
-    if not path.exists():
-        raise InputError(
-            f"{case_name(path)}: the file does not exist", file=path, expected="a scan or label",
-            found="nothing", do=f"correct the path in {manifest.name}",
+            found=text or "an empty path", do="put the scans beside or below the manifest",
         )  # fmt: skip
     return path
+
+
+def _missing(path: Path, name: str, manifest: Path) -> InputError:
+    return InputError(
+        f"{name}: the file does not exist", file=path, expected="a scan or label",
+        found="something else than a file or folder" if path.exists() else "nothing",
+        do=f"correct the path in {manifest.name}",
+    )  # fmt: skip
+
+
+def _terminology(content: dict, path: Path, tell: Tell) -> dict[str, str]:
+    codes = content.get("terminology", {})
+    if isinstance(codes, dict) and all(isinstance(code, str) for code in codes.values()):
+        return codes
+    tell(
+        InputError(
+            "'terminology' is not a table of texts", file=path, expected='{"liver": "..."}',
+            found=str(codes)[:200], do="correct or remove the key",
+        )
+    )  # fmt: skip
+    return {}
 
 
 def _modality(content: dict) -> str:
@@ -238,11 +301,14 @@ def _modality(content: dict) -> str:
     return {"CT": "CT", "MRI": "MR", "MR": "MR", "LGE MRI": "MR"}.get(first, "")
 
 
-def _mirror_axes(content: dict, path: Path) -> tuple[str, ...]:
+def _mirror_axes(content: dict, path: Path, tell: Tell) -> tuple[str, ...]:
     axes = content.get("mirror_axes", [])
-    if not isinstance(axes, list) or not set(axes) <= set("xyz"):
-        raise InputError(
+    if isinstance(axes, list) and all(axis in ("x", "y", "z") for axis in axes):
+        return tuple(axes)
+    tell(
+        InputError(
             "'mirror_axes' is not a list of axes", file=path, expected='some of ["x", "y", "z"]',
             found=str(axes)[:100], do="correct the key",
-        )  # fmt: skip
-    return tuple(axes)
+        )
+    )  # fmt: skip
+    return ()

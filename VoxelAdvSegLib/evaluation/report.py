@@ -95,7 +95,7 @@ def write_report(report: dict, path: Path) -> None:
     partial = path.with_name(f".{path.name}.part")
     try:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _not_writable(path, error.strerror or str(error)) from error
