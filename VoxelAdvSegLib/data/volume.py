@@ -1,10 +1,23 @@
-"""A volume: an array that never travels without its geometry."""
+"""A volume: an array that never travels without its geometry, and how it is read."""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
+
+from VoxelAdvSegLib.data.integrity import check_complete, check_header, without_messages
+from VoxelAdvSegLib.errors import InputError
+
+# Largest departure of the axes from unit length and right angles: far above what single precision
+# and text headers round, below a tilt of 0.06 degrees.
+AXES_TOLERANCE = 1e-3
+# 8 GB as float32: beyond any scanner, but not beyond a damaged header.
+MAX_VOXELS = 2**31
 
 
 @dataclass(frozen=True)
@@ -33,3 +46,174 @@ class Volume:
     array: np.ndarray
     geometry: Geometry
     modality: str = ""
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Intensities (z, y, x) float32 with their geometry, from any image file or a DICOM folder.
+
+    The modality is DICOM's (0008,0060), and "" for other formats. Raises InputError when the
+    path is missing, the file is unreadable or truncated, is not one 3-D grey image, has a
+    spacing or direction that cannot be, or intensities that are not finite or all the same.
+    """
+    path = Path(path)
+    if is_dicom(path):
+        from VoxelAdvSegLib.data.dicom import read_series  # loads pydicom for DICOM only
+
+        array, geometry, modality = read_series(path)
+    else:
+        header = read_header(path)
+        geometry, modality = header_geometry(header, path), ""
+        array = read_pixels(path, sitk.sitkFloat32, header)
+    check_intensities(array, path)
+    return Volume(array, geometry, modality)
+
+
+def read_geometry(path: str | Path) -> Geometry:
+    """Grid of a volume, from its header alone. Raises InputError as read_volume does."""
+    path = Path(path)
+    if is_dicom(path):
+        from VoxelAdvSegLib.data.dicom import read_series_geometry
+
+        return read_series_geometry(path)
+    return header_geometry(read_header(path), path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a folder (then of DICOM) or a file with DICOM's mark."""
+    if path.is_dir():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_header(path: Path) -> sitk.ImageFileReader:
+    """The header of an image file, without its voxels. Raises InputError when there is none."""
+    if not path.is_file():
+        raise InputError(
+            "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
+            found="nothing", do="check the path",
+        )  # fmt: skip
+    check_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with without_messages():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return reader
+
+
+def header_geometry(header: sitk.ImageFileReader, path: Path, components: int = 1) -> Geometry:
+    """Grid told by a header, after checking that it is one 3-D image.
+
+    components: numbers for each voxel, 1 for grey images. A fourth axis of length 1 is dropped.
+    """
+    size = list(header.GetSize())
+    if header.GetNumberOfComponents() != components:
+        raise InputError(
+            "the image has several numbers for each voxel", file=path, expected="one grey value",
+            found=f"{header.GetNumberOfComponents()} (colour, vectors or complex numbers)",
+            do="save one channel as an image of its own",
+        )  # fmt: skip
+    if len(size) > 3 and set(size[3:]) == {1}:
+        size = size[:3]
+    if len(size) != 3 or min(size) < 2:
+        raise InputError(
+            f"the image is {'2-D' if len(size) < 4 else f'{len(size)}-D'}", file=path,
+            expected="a 3-D volume of several slices", found=" x ".join(map(str, size)) + " voxels",
+            do="give the whole stack" if len(size) < 4 else "save one of its volumes as a file of its own",
+        )  # fmt: skip
+    axes = len(header.GetSize())
+    direction = np.reshape(header.GetDirection(), (axes, axes))[:3, :3]
+    geometry = Geometry(
+        shape_zyx=(size[2], size[1], size[0]),
+        spacing_xyz_mm=tuple(header.GetSpacing()[:3]),
+        origin_lps_mm=tuple(header.GetOrigin()[:3]),
+        direction=tuple(map(float, direction.ravel())),
+    )
+    check_geometry(geometry, path)
+    return geometry
+
+
+def check_geometry(geometry: Geometry, path: Path) -> None:
+    """Raises InputError when no real grid has this size, spacing, origin or direction."""
+    spacing = geometry.spacing_xyz_mm
+    if not all(math.isfinite(step) and step > 0 for step in spacing):
+        raise InputError(
+            "the spacing is not positive", file=path, expected="three positive lengths in mm",
+            found=" x ".join(f"{step:g}" for step in spacing), do="correct the header or export again",
+        )  # fmt: skip
+    if not all(map(math.isfinite, geometry.origin_lps_mm)):
+        raise InputError(
+            "the origin is not a point", file=path, expected="three finite numbers in mm",
+            found=str(geometry.origin_lps_mm), do="correct the header or export again",
+        )  # fmt: skip
+    axes = np.reshape(geometry.direction, (3, 3))
+    if not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=AXES_TOLERANCE):
+        raise InputError(
+            "the axes are not at right angles", file=path, expected="three perpendicular unit vectors",
+            found=np.array2string(axes, precision=4, separator=", ").replace("\n", ""),
+            do="resample the volume onto a rectangular grid (in Slicer: harden its transform)",
+        )  # fmt: skip
+    if math.prod(geometry.shape_zyx) > MAX_VOXELS:
+        raise InputError(
+            "the volume is too large to be true", file=path, expected=f"at most {MAX_VOXELS:.2g} voxels",
+            found=" x ".join(map(str, geometry.shape_zyx[::-1])), do="check the header, or crop the volume",
+        )  # fmt: skip
+
+
+def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np.ndarray:
+    """Voxels (z, y, x), or (z, y, x, component), in a SimpleITK pixel type.
+
+    Raises InputError when the file is truncated or damaged.
+    """
+    check_complete(path)
+    try:
+        with without_messages():
+            image = sitk.ReadImage(str(path), pixel_type)
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    array = sitk.GetArrayFromImage(image)
+    return array[0] if header.GetDimension() == 4 else array
+
+
+def check_intensities(array: np.ndarray, path: Path) -> None:
+    """Raises InputError when intensities are not finite, or the same everywhere."""
+    lowest, highest = float(array.min()), float(array.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        count = int(array.size - np.isfinite(array).sum())
+        raise InputError(
+            "some intensities are not numbers", file=path, expected="finite intensities",
+            found=f"{count} voxels are NaN or infinite",
+            do="replace them by the value of the background, or export again",
+        )  # fmt: skip
+    if lowest == highest:
+        raise InputError(
+            "all intensities are the same", file=path, expected="an image",
+            found=f"{lowest:g} in every voxel", do="check the export, or leave the case out",
+        )  # fmt: skip
+
+
+def _unreadable(path: Path, error: RuntimeError) -> InputError:
+    reason = re.sub(r"\(0x[0-9a-f]+\)", "", str(error).rpartition("ERROR:")[2])
+    reason = " ".join(reason.partition("Reason:")[0].split())  # MetaImage's reason is a stale errno
+    reason = reason.rpartition("[nrrd] ")[2]
+    if "orthonormal" in str(error):
+        return InputError(
+            "the axes are not at right angles", file=path, expected="three perpendicular unit vectors",
+            found="a sheared or zero direction in the header",
+            do="resample the volume onto a rectangular grid (in Slicer: harden its transform)",
+        )  # fmt: skip
+    if "Zero-valued spacing" in str(error):
+        return InputError(
+            "the spacing is not positive", file=path, expected="three positive lengths in mm",
+            found=reason[reason.rfind("to [") + 3 :], do="correct the header or export again",
+        )  # fmt: skip
+    return InputError(
+        "the file cannot be read as an image", file=path,
+        expected="a whole NIfTI, NRRD, MetaImage or other image file", found=reason[-200:],
+        do="copy or export the file again",
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""Whether an image file is whole: what ITK's readers let pass in silence or only print."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from VoxelAdvSegLib.errors import InputError
+
+NIFTI_HEADER_BYTES = 348
+NIFTI2_HEADER_BYTES = 540
+CHUNK_BYTES = 1 << 22
+
+_messages_lock = threading.Lock()
+_hushed: list[int] = []  # the real standard error, once for each reader at work
+
+
+def check_header(path: Path) -> None:
+    """Raises InputError when a file is empty, no gzip, or a NIfTI header says a spacing that cannot be.
+
+    ITK repairs a zero spacing and takes a negative one for a mirrored axis without a word.
+    """
+    head = _head(path)
+    header = _nifti_header(path, head)
+    if header is not None and not all(math.isfinite(step) and step > 0 for step in header.spacing_mm):
+        raise InputError(
+            "the spacing is not positive", file=path, expected="three positive lengths in mm",
+            found=" x ".join(f"{step:g}" for step in header.spacing_mm),
+            do="correct the header or export again",
+        )  # fmt: skip
+
+
+def check_complete(path: Path) -> None:
+    """Raises InputError when a gzip stream is damaged or a NIfTI file is cut.
+
+    ITK's NIfTI reader fills what is missing with zeros.
+    """
+    head = _head(path)
+    length = _unzipped_length(path) if _is_zipped(path) else path.stat().st_size
+    header = _nifti_header(path, head)
+    if header is not None and length < header.file_bytes:
+        raise _cut(path, f"{header.file_bytes} bytes, as its header says", f"{length} bytes")
+
+
+@contextmanager
+def without_messages() -> Iterator[None]:
+    """Keeps what C libraries print on standard error (their exceptions say it again) away.
+
+    The redirection is the process's; readers in several threads share one.
+    """
+    try:
+        with _messages_lock:
+            _hushed.append(os.dup(2) if not _hushed else _hushed[0])
+            if len(_hushed) == 1:
+                with Path(os.devnull).open("w") as nowhere:
+                    os.dup2(nowhere.fileno(), 2)
+    except OSError:  # a process without standard error has nothing to hush
+        yield
+        return
+    try:
+        yield
+    finally:
+        with _messages_lock:
+            real = _hushed.pop()
+            if not _hushed:
+                os.dup2(real, 2)
+                os.close(real)
+
+
+@dataclass(frozen=True)
+class _NiftiHeader:
+    spacing_mm: tuple[float, ...]
+    file_bytes: int
+
+
+def _is_zipped(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of the content."""
+    if path.stat().st_size == 0:
+        raise _cut(path, "an image file", "an empty file")
+    with _gzip_errors(path), gzip.open(path) if _is_zipped(path) else path.open("rb") as file:
+        return file.read(NIFTI2_HEADER_BYTES)
+
+
+def _unzipped_length(path: Path) -> int:
+    """Length of the content; its checksum is verified on the way."""
+    length = 0
+    with _gzip_errors(path), gzip.open(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            length += len(chunk)
+    return length
+
+
+@contextmanager
+def _gzip_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _cut(path, "a whole gzip file", str(error)) from error
+
+
+def _nifti_header(path: Path, head: bytes) -> _NiftiHeader | None:
+    """What a one-file NIfTI header (1 or 2) promises; None for other formats, for ITK to judge."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    if len(head) < NIFTI_HEADER_BYTES:
+        raise _cut(path, f"a NIfTI header of {NIFTI_HEADER_BYTES} bytes", f"{len(head)} bytes")
+    for order in "<>":
+        (size,) = struct.unpack_from(order + "i", head)
+        if size == NIFTI_HEADER_BYTES and head[344:348] == b"n+1\0":
+            dim = struct.unpack_from(order + "8h", head, 40)
+            (bits,) = struct.unpack_from(order + "h", head, 72)
+            spacing = struct.unpack_from(order + "3f", head, 80)
+            (offset,) = struct.unpack_from(order + "f", head, 108)
+        elif size == NIFTI2_HEADER_BYTES and len(head) == NIFTI2_HEADER_BYTES:
+            (bits,) = struct.unpack_from(order + "h", head, 14)
+            dim = struct.unpack_from(order + "8q", head, 16)
+            spacing = struct.unpack_from(order + "3d", head, 112)
+            (offset,) = struct.unpack_from(order + "q", head, 168)
+        else:
+            continue
+        voxels = math.prod(max(n, 1) for n in dim[1 : dim[0] + 1])
+        return _NiftiHeader(spacing[: dim[0]], int(offset) + voxels * bits // 8)
+    return None
+
+
+def _cut(path: Path, expected: str, found: str) -> InputError:
+    return InputError(
+        "the file is damaged or cut short", file=path, expected=expected, found=found,
+        do="copy, download or export the file again",
+    )  # fmt: skip
