@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from VoxelAdvSegLib.data.alignment import align
-from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.volume import Geometry, header_geometry, read_header, read_pixels
+from VoxelAdvSegLib.data.alignment import align, place
+from VoxelAdvSegLib.data.organs import Organ, same_name
+from VoxelAdvSegLib.data.segments import Segment, names_segments, read_dicom_seg, read_seg_nrrd
+from VoxelAdvSegLib.data.volume import Geometry, header_geometry, is_dicom, read_header, read_pixels
 from VoxelAdvSegLib.errors import InputError
+
+SEGMENTATION_ENDINGS = (".seg.nrrd", ".seg.nhdr")
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,13 @@ class LabelMap:
 
     array: uint8 (z, y, x), 0 background, i + 1 the i-th organ; overlap_voxels: voxels that
     several organs claimed (the later organ got them); ignored_segments: names of segments that
-    are no organs.
+    are no organs; missing_segments: names of organs that a segmentation has no segment for.
     """
 
     array: np.ndarray
     overlap_voxels: int = 0
     ignored_segments: tuple[str, ...] = ()
+    missing_segments: tuple[str, ...] = ()
 
 
 def read_label(
@@ -39,16 +43,24 @@ def read_label(
 def read_label_map(
     path: str | Path, organs: Sequence[Organ], image: Geometry, allow_empty: bool = False
 ) -> LabelMap:
-    """A label with class indices on the image's grid, from a label map.
+    """A label with class indices on the image's grid, from a label map or a segmentation.
 
-    Raises InputError when the file is unreadable, is on another grid, has values that
-    no organ has, or (unless allow_empty) has none of the organs.
+    Label maps of any image format are matched by value (Organ.value) and must cover the image;
+    segmentations (.seg.nrrd, DICOM SEG) by segment name only, and may be stored on a box of the
+    image's grid. Raises InputError when the file is unreadable, is on another grid, has values
+    that no organ has or names twice, or (unless allow_empty) has none of the organs.
     """
     path = Path(path)
-    header = read_header(path)
-    geometry = header_geometry(header, path)
-    array = _class_indices(read_pixels(path, sitk.sitkUnknown, header), organs, path)
-    label = LabelMap(align(array, geometry, image, path))
+    if is_dicom(path):
+        label = _by_name(*read_dicom_seg(path, image), organs, image, path)
+    else:
+        header = read_header(path)
+        if names_segments(header) or path.name.lower().endswith(SEGMENTATION_ENDINGS):
+            label = _by_name(*read_seg_nrrd(header, path), organs, image, path)
+        else:
+            geometry = header_geometry(header, path)
+            indices = _class_indices(read_pixels(path, sitk.sitkUnknown, header), organs, path)
+            label = LabelMap(align(indices, geometry, image, path))
     if not allow_empty and not label.array.any():
         raise InputError(
             "the label has none of the organs", file=path,
@@ -56,6 +68,41 @@ def read_label_map(
             do="check the label, or list the case under 'unlabeled'",
         )  # fmt: skip
     return label
+
+
+def _by_name(
+    geometry: Geometry, segments: Sequence[Segment], organs: Sequence[Organ], image: Geometry, path: Path
+) -> LabelMap:
+    """Segments painted in the organs' order; names alone decide which is which."""
+    names = [segment.name for segment in segments]
+    matches = [[s for s in segments if same_name(s.name, organ.name)] for organ in organs]
+    for organ, found in zip(organs, matches, strict=True):
+        if len(found) > 1:
+            raise InputError(
+                f"several segments are called {organ.name}", file=path, expected="one segment for each organ",
+                found=_list(f"'{segment.name}'" for segment in found),
+                do="merge them, or rename those that are not meant",
+            )  # fmt: skip
+    if not any(matches):
+        raise InputError(
+            "no segment has the name of an organ", file=path,
+            expected=f"some of {_list(organ.name for organ in organs)}", found=_list(names) or "no segments",
+            do="rename the segments, or the organs in 'labels' of the manifest",
+        )  # fmt: skip
+    painted = np.zeros(geometry.shape_zyx, np.uint8)
+    claimed_twice = np.zeros(geometry.shape_zyx, bool)
+    for index, found in enumerate(matches):
+        for segment in found:
+            mask = segment.mask()
+            claimed_twice |= mask & (painted > 0)
+            painted[mask] = index + 1
+    matched = {segment.name for found in matches for segment in found}
+    return LabelMap(
+        place(painted, geometry, image, path),
+        overlap_voxels=int(np.count_nonzero(claimed_twice)),
+        ignored_segments=tuple(name for name in names if name not in matched),
+        missing_segments=tuple(o.name for o, found in zip(organs, matches, strict=True) if not found),
+    )
 
 
 def _class_indices(values: np.ndarray, organs: Sequence[Organ], path: Path) -> np.ndarray:

@@ -63,6 +63,7 @@ def read_volume(path: str | Path) -> Volume:
     else:
         header = read_header(path)
         geometry, modality = header_geometry(header, path), ""
+        check_thick(geometry, path)
         array = read_pixels(path, sitk.sitkFloat32, header)
     check_intensities(array, path)
     return Volume(array, geometry, modality)
@@ -75,7 +76,9 @@ def read_geometry(path: str | Path) -> Geometry:
         from VoxelAdvSegLib.data.dicom import read_series_geometry
 
         return read_series_geometry(path)
-    return header_geometry(read_header(path), path)
+    geometry = header_geometry(read_header(path), path)
+    check_thick(geometry, path)
+    return geometry
 
 
 def is_dicom(path: Path) -> bool:
@@ -120,11 +123,11 @@ def header_geometry(header: sitk.ImageFileReader, path: Path, components: int = 
         )  # fmt: skip
     if len(size) > 3 and set(size[3:]) == {1}:
         size = size[:3]
-    if len(size) != 3 or min(size) < 2:
+    if len(size) != 3:
         raise InputError(
-            f"the image is {'2-D' if len(size) < 4 else f'{len(size)}-D'}", file=path,
-            expected="a 3-D volume of several slices", found=" x ".join(map(str, size)) + " voxels",
-            do="give the whole stack" if len(size) < 4 else "save one of its volumes as a file of its own",
+            f"the image is {len(size)}-D", file=path, expected="a 3-D volume of several slices",
+            found=" x ".join(map(str, size)) + " voxels",
+            do="give the whole stack" if len(size) < 3 else "save one of its volumes as a file of its own",
         )  # fmt: skip
     axes = len(header.GetSize())
     direction = np.reshape(header.GetDirection(), (axes, axes))[:3, :3]
@@ -136,6 +139,15 @@ def header_geometry(header: sitk.ImageFileReader, path: Path, components: int = 
     )
     check_geometry(geometry, path)
     return geometry
+
+
+def check_thick(geometry: Geometry, path: Path) -> None:
+    """Raises InputError when a volume is a single slice."""
+    if min(geometry.shape_zyx) < 2:
+        raise InputError(
+            "the image is 2-D", file=path, expected="a 3-D volume of several slices",
+            found=" x ".join(map(str, geometry.shape_zyx[::-1])) + " voxels", do="give the whole stack",
+        )  # fmt: skip
 
 
 def check_geometry(geometry: Geometry, path: Path) -> None:
