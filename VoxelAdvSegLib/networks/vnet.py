@@ -57,6 +57,7 @@ class VNet(nn.Module):
         dropout: bool = True,
     ) -> None:
         super().__init__()
+        self.filters = filters
         channels = block_channels(filters)
         blocks, downs, ups = [], [], []
         for level, repeats in enumerate(CONVOLUTIONS_PER_BLOCK):

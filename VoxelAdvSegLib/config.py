@@ -1,0 +1,375 @@
+"""Every setting, in one frozen tree, resolved once: defaults, then preset, then --set.
+
+Defaults are the paper's left-atrium configuration; rows are those of method.md 1.5. A setting
+that is None is planned from the data (data/plan.py) before the first step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from VoxelAdvSegLib.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PRESETS = ("auto", "best", "la-paper", "mo-paper", "mo")
+# "best" is the preset found by measuring (method.md 4.3); until one is found it is "auto".
+PRESET_FILES = {"best": "auto"}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a scan becomes an array on the working grid (method.md 1.6, 2)."""
+
+    recipe: str = "la"  # la | mo | auto
+    spacing_mm: tuple[float, float, float] | None = None  # x, y, z; None: planned (la: the scan's own)
+    shape: tuple[int, int, int] | None = None  # x, y, z voxels of the whole scan (mo: 128, 128, 64)
+    window: tuple[float, float] | None = None  # Hounsfield units scaled to 0..1 (mo: -200, 250)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What one step sees."""
+
+    patch: tuple[int, int, int] | None = (112, 112, 80)  # x, y, z voxels; benchmark
+    batch_labeled: int | None = 2  # Section IV-B
+    batch_unlabeled: int | None = 2  # Section IV-B
+    # False: a supervised step has batch_labeled patches (the paper's); True: as many as a
+    # semi-supervised step, so that a comparison is of information and not of batch size.
+    supervised_equal_patches: bool = False
+    foreground_patches: float = 0.0  # row 60: chance that a labeled patch is centred on a random class
+    augment: str = "uamt"  # row 61: uamt | d4 | mild | strong | none
+    mirror_axes: tuple[str, ...] | None = None  # axes that may be flipped; None: by the mirror rule
+
+
+@dataclass(frozen=True)
+class Network:
+    filters: int | None = 16  # benchmark
+    norm: str = "batch"  # batch | instance | group | none
+    dropout: bool = True
+    init_output_prior: bool = False  # row 64
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """Dice of equation 4, and cross-entropy."""
+
+    dice_denominator: str = "squared"  # row 51: squared | linear
+    dice_pool: str = "batch"  # row 52: batch | sample
+    dice_absent: str = "skip"  # row 53: skip | smooth
+    ce_weight: float = 0.0  # row 54
+    copy_paste: str = "none"  # row 66: none | labeled | bidirectional
+    copy_paste_box: float = 2 / 3  # edge of the pasted box, as part of the patch (Bai et al., CVPR 2023)
+    copy_paste_warmup: float = 0.12  # part of T with labeled patches only (method.md 4.3, row 5)
+    pseudo_weight: float = 0.5  # weight of pseudo-labeled voxels in mixed patches
+    pseudo_rampup: float = 0.3  # part of T over which that weight rises
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Voxel-wise adversarial learning, equations 1 and 2."""
+
+    adv_weight: float = 0.01  # alpha, Section IV-B
+    adv_weight_mode: str = "fixed"  # row 22: fixed | balanced
+    adv_balance_target: float = 0.1  # gradient ratio that `balanced` aims at
+    adv_start: float = 0.0  # row 23, part of T
+    adv_ramp: float = 0.0  # row 23, part of T
+    adv_form: str = "nonsaturating"  # row 18: nonsaturating | saturating | lsgan | hinge
+    adv_target: str = "unlabeled"  # row 19: unlabeled | both
+    adv_reduction: str = "class_mean"  # row 20: class_mean | voxel_mean | sum
+    adv_detach_levels: tuple[int, ...] = ()  # row 24
+    adv_gate: str = "off"  # row 67: off | held_out
+    adv_seam_margin: int = 0  # voxels next to the seam of a mixed patch that the discriminator ignores
+    feature_levels: tuple[int, ...] = (1, 2, 3, 4)  # row 1
+    feature_dim: int = 64  # row 2, Section IV-B
+    fusion_kernel: int = 1  # row 3: 1 | 3
+    fusion_align_corners: bool = False  # row 4
+    fusion_sharing: str = "separate"  # row 5: separate | shared
+    fusion_path: str = "sampled"  # row 6: sampled | dense
+    disc_hidden_layers: int = 2  # row 7
+    disc_heads: str = "per_class"  # row 8: per_class | single
+    disc_norm: str = "none"  # row 9: none | spectral | layer
+    disc_lr: float = 2e-4  # row 10, Section IV-B
+    disc_betas: tuple[float, float] = (0.5, 0.999)  # Section IV-B
+    disc_lr_schedule: str = "constant"  # row 11: constant | follow
+    disc_steps: float = 1.0  # row 12: 0.5 | 1 | 2
+    disc_order: str = "first"  # row 13: first | last
+    disc_start: float = 0.0  # part of T before which the discriminator rests (row 23)
+    disc_acc_ceiling: float = 1.0  # row 14
+    disc_label_smoothing: float = 0.0  # row 15
+    disc_input_noise: float = 0.0  # row 16
+    disc_include_background: bool = True  # row 26
+    disc_voxels_per_class: int = 512  # row 25
+    disc_points_max: int = 16384  # row 25b, per side
+    min_class_voxels: int = 16  # row 25b
+    pseudo_threshold: float = 0.7  # row 27, Section IV-B
+    pseudo_below: str = "ignore"  # row 28: ignore | background
+    pseudo_erosion: int = 0  # row 29
+    pseudo_source: str = "teacher"  # row 30: teacher | student
+    real_label_erosion: int = 0  # row 31
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Voxel-wise representation learning, equation 3."""
+
+    feature_weight: float = 0.1  # beta, Section IV-B
+    feature_voxels_per_class: int = 256  # row 25b
+    feature_reduction: str = "sum"  # row 44: sum | mean_dim
+    feature_pairing: str = "same_class_random"  # row 45: same_class_random | same_voxel | class_mean
+    feature_cross_sample: bool = True  # row 46
+    feature_mlp_norm: str = "batch"  # row 47: batch | layer | none
+    feature_symmetric: bool = False  # row 48
+    feature_include_background: bool = True  # row 49
+    feature_on_unlabeled: bool = False  # row 50
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Equation 5, its teacher, and its ramp."""
+
+    consistency_weight: float = 0.001  # gamma, Section IV-B
+    consistency_rampup: float = 1.0  # row 42, part of T
+    consistency_quantum: int = 1  # row 42: steps by which t is floored
+    consistency_noise: float = 0.1  # row 38
+    consistency_noise_clip: float = 0.2  # row 38
+    consistency_noise_on: str = "teacher"  # row 38: teacher | both
+    consistency_on: str = "all"  # row 39: all | unlabeled
+    consistency_loss: str = "mse"  # row 40: mse | mse_sum | kl | ce
+    teacher_norm: str = "batch"  # row 32: batch | buffers
+    teacher_dropout: bool = False  # row 33
+    teacher_buffers: str = "ema"  # row 34: ema | copy | own
+    batch_norm_mix: str = "joint"  # row 35: joint | split
+    ema_decay: float = 0.99  # row 36
+    ema_every: int = 1  # row 37
+
+
+@dataclass(frozen=True)
+class Training:
+    method: str = "voxel_adversarial"
+    steps: int | None = 6000  # Section IV-B; None: planned
+    minutes: float | None = None  # a budget of time instead of steps
+    seed: int = 0
+    device: str = "auto"
+    optimizer: str = "sgd"  # row 55: sgd | adam | adamw
+    lr: float = 0.01  # Section IV-B
+    momentum: float = 0.9  # Section IV-B
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4  # Section IV-B
+    lr_schedule: str = "step"  # row 56: step | poly | cosine | constant
+    grad_clip: float | None = None  # row 57
+    amp: str = "auto"  # row 58: auto | bf16 | fp16 | off
+    eval_model: str = "student"  # row 62: student | teacher
+    bn_recalibrate: int = 0  # row 65
+    checkpoint: str = "last"  # row 63: last | best
+    checkpoint_every: int | None = None  # steps; None: a twentieth of the run
+    validate_every: int | None = None  # steps; None: a tenth of the run
+    validation_cases: int = 10  # cases scored during training; all of them count at the end
+    preview_every: int | None = None  # steps; None: a twentieth of the run
+    gradient_ratio_every: int = 100  # steps; 0 switches the measurement off
+
+
+@dataclass(frozen=True)
+class Inference:
+    overlap: float = 0.5  # of neighbouring windows; the benchmark's stride is 18, 18, 4 voxels
+    stride: tuple[int, int, int] | None = (18, 18, 4)  # x, y, z voxels; takes the place of overlap
+    window_weight: str = "constant"  # constant | gaussian
+    flips: bool = False  # average over the allowed mirror axes
+    largest_component: bool = False
+
+
+@dataclass(frozen=True)
+class Config:
+    preset: str = "la-paper"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    patches: Patches = field(default_factory=Patches)
+    network: Network = field(default_factory=Network)
+    supervision: Supervision = field(default_factory=Supervision)
+    adversarial: Adversarial = field(default_factory=Adversarial)
+    representation: Representation = field(default_factory=Representation)
+    consistency: Consistency = field(default_factory=Consistency)
+    training: Training = field(default_factory=Training)
+    inference: Inference = field(default_factory=Inference)
+
+
+SECTIONS = tuple(f.name for f in dataclasses.fields(Config) if f.name != "preset")
+
+# Words a setting may be; checked when the tree is made, so that a typing error ends at once.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "recipe": ("la", "mo", "auto"),
+    "augment": ("uamt", "d4", "mild", "strong", "none"),
+    "norm": ("batch", "instance", "group", "none"),
+    "dice_denominator": ("squared", "linear"),
+    "dice_pool": ("batch", "sample"),
+    "dice_absent": ("skip", "smooth"),
+    "copy_paste": ("none", "labeled", "bidirectional"),
+    "adv_weight_mode": ("fixed", "balanced"),
+    "adv_form": ("nonsaturating", "saturating", "lsgan", "hinge"),
+    "adv_target": ("unlabeled", "both"),
+    "adv_reduction": ("class_mean", "voxel_mean", "sum"),
+    "adv_gate": ("off", "held_out"),
+    "fusion_sharing": ("separate", "shared"),
+    "fusion_path": ("sampled", "dense"),
+    "disc_heads": ("per_class", "single"),
+    "disc_norm": ("none", "spectral", "layer"),
+    "disc_lr_schedule": ("constant", "follow"),
+    "disc_order": ("first", "last"),
+    "pseudo_below": ("ignore", "background"),
+    "pseudo_source": ("teacher", "student"),
+    "feature_reduction": ("sum", "mean_dim"),
+    "feature_pairing": ("same_class_random", "same_voxel", "class_mean"),
+    "feature_mlp_norm": ("batch", "layer", "none"),
+    "consistency_noise_on": ("teacher", "both"),
+    "consistency_on": ("all", "unlabeled"),
+    "consistency_loss": ("mse", "mse_sum", "kl", "ce"),
+    "teacher_norm": ("batch", "buffers"),
+    "teacher_buffers": ("ema", "copy", "own"),
+    "batch_norm_mix": ("joint", "split"),
+    "optimizer": ("sgd", "adam", "adamw"),
+    "lr_schedule": ("step", "poly", "cosine", "constant"),
+    "amp": ("auto", "bf16", "fp16", "off"),
+    "eval_model": ("student", "teacher"),
+    "checkpoint": ("last", "best"),
+    "window_weight": ("constant", "gaussian"),
+}
+POSITIVE = frozenset(
+    "spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every "
+    "feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr "
+    "consistency_quantum copy_paste_box".split()
+)
+FRACTIONS = frozenset(
+    "foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold "
+    "pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing".split()
+)
+
+
+def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
+    """Config of a preset with `section.key` or bare `key` overrides applied.
+
+    Values may be of the field's type or text, parsed as TOML (and "48,32,32" as a list).
+    Raises ConfigError for an unknown preset, key, type or value.
+    """
+    if preset not in PRESETS:
+        raise ConfigError("unknown preset", expected=" | ".join(PRESETS), found=preset, do=_did_you_mean(preset, PRESETS))
+    file = Path(__file__).parent / "presets" / f"{PRESET_FILES.get(preset, preset)}.toml"
+    tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    config = Config(preset=preset)
+    for section, values in tree.items():
+        for key, value in values.items():
+            config = with_setting(config, f"{section}.{key}", value)
+    for key, value in overrides.items():
+        config = with_setting(config, key, value)
+    return config
+
+
+def with_setting(config: Config, key: str, value: Any) -> Config:
+    """The same tree with one setting changed; raises ConfigError as `resolve`."""
+    section, name = _find(config, key)
+    part = getattr(config, section)
+    hint = typing.get_type_hints(type(part))[name]
+    parsed = _check(name, _convert(value, hint, key))
+    return dataclasses.replace(config, **{section: dataclasses.replace(part, **{name: parsed})})
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    return dataclasses.asdict(config)
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """The tree written by `to_dict`; raises ConfigError when it has other keys."""
+    config = Config(preset=str(tree.get("preset", "auto")))
+    for section in SECTIONS:
+        for key, value in tree.get(section, {}).items():
+            config = with_setting(config, f"{section}.{key}", value)
+    return config
+
+
+def _find(config: Config, key: str) -> tuple[str, str]:
+    names = {s: {f.name for f in dataclasses.fields(getattr(config, s))} for s in SECTIONS}
+    section, _, name = key.rpartition(".")
+    sections = [section] if section else [s for s in SECTIONS if name in names[s]]
+    if len(sections) == 1 and name in names.get(sections[0], ()):
+        return sections[0], name
+    known = [f"{s}.{n}" for s in SECTIONS for n in names[s]] + [n for s in SECTIONS for n in names[s]]
+    raise ConfigError(f"unknown setting '{key}'", found=key, do=_did_you_mean(key, known))
+
+
+def _did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else "see docs/config.md for the settings"
+
+
+def _convert(value: Any, hint: Any, key: str) -> Any:
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if isinstance(value, str) and str not in options:
+        value = _parse(value)
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "auto") and type(None) in options):
+        if type(None) in options:
+            return None
+        raise _wrong_type(key, hint, value)
+    for option in options:
+        origin = typing.get_origin(option)
+        if origin is tuple and isinstance(value, list | tuple):
+            items = typing.get_args(option)
+            count = len(value) if items[-1] is Ellipsis else len(items)
+            if len(value) != count:
+                raise _wrong_type(key, hint, value)
+            return tuple(_convert(v, items[0] if items[-1] is Ellipsis else items[i], key) for i, v in enumerate(value))
+        if origin is tuple and not isinstance(value, str) and typing.get_args(option)[-1] is not Ellipsis and key.endswith("spacing_mm"):
+            return tuple(_convert(value, item, key) for item in typing.get_args(option))
+        if option is bool and isinstance(value, bool):
+            return value
+        if option is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if option is str and isinstance(value, str):
+            return value
+    raise _wrong_type(key, hint, value)
+
+
+def _parse(text: str) -> Any:
+    for candidate in (text, f"[{text}]" if "," in text else f'"{text}"'):
+        try:
+            return tomllib.loads(f"value = {candidate}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return [part.strip() for part in text.split(",")] if "," in text else text
+
+
+def _wrong_type(key: str, hint: Any, value: Any) -> ConfigError:
+    expected = str(hint).replace("typing.", "") if typing.get_origin(hint) else hint.__name__
+    return ConfigError(f"the setting '{key}' has a wrong value", expected=expected, found=repr(value), do="correct it")
+
+
+def _check(name: str, value: Any) -> Any:
+    numbers = value if isinstance(value, tuple) else (value,)
+    problem = None
+    if name in CHOICES and value not in CHOICES[name]:
+        problem = " | ".join(CHOICES[name])
+    elif name in POSITIVE and any(n is not None and not n > 0 for n in numbers):
+        problem = "more than 0"
+    elif name in FRACTIONS and any(n is not None and not 0 <= n <= 1 for n in numbers):
+        problem = "from 0 to 1"
+    elif name == "patch" and value is not None and any(n % 16 for n in value):
+        problem = "three multiples of 16 (the network halves four times)"
+    elif name in ("feature_levels", "adv_detach_levels") and not set(numbers) <= set(range(1, 10)):
+        problem = "levels from 1 to 9"
+    elif name == "mirror_axes" and value is not None and not set(value) <= set("xyz"):
+        problem = "some of x, y, z"
+    elif name == "fusion_kernel" and value not in (1, 3):
+        problem = "1 or 3"
+    if problem:
+        raise ConfigError(f"the setting '{name}' has a wrong value", expected=problem, found=repr(value), do="correct it")
+    return value

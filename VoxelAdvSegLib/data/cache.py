@@ -1,0 +1,131 @@
+"""Prepared cases on disk, read back as memory-mapped arrays: memory does not grow with the data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from VoxelAdvSegLib.data.doctor import content_hash
+from VoxelAdvSegLib.data.labels import read_label
+from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
+from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.preprocess import Recipe, prepare, prepare_label
+from VoxelAdvSegLib.data.volume import read_volume
+
+# Half precision holds normalized intensities to one part in a thousand.
+LARGEST = 6e4
+
+
+@dataclass(frozen=True)
+class UnlabeledArrays:
+    """image: (z, y, x) float16 on the working grid; content: hash of the scan's own voxels."""
+
+    name: str
+    image: np.ndarray
+    content: str
+
+
+@dataclass(frozen=True)
+class LabeledArrays:
+    """image: (z, y, x) float16; label: (z, y, x) uint8 class indices."""
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray
+    content: str
+
+
+def prepare_labeled(
+    cases: Sequence[LabeledCase],
+    organs: Sequence[Organ],
+    recipe: Recipe,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LabeledArrays]:
+    """Every case on the working grid, from the cache where it is there already.
+
+    Raises InputError for the first case that cannot be used.
+    """
+
+    def one(case: LabeledCase) -> LabeledArrays:
+        key = _key(recipe, case.image, case.label, [(o.name, o.value) for o in organs])
+
+        def make() -> dict[str, np.ndarray]:
+            volume = read_volume(case.image)
+            label = read_label(case.label, organs, volume.geometry)
+            prepared = prepare(volume, recipe)
+            return {
+                "image": _half(prepared.array),
+                "label": prepare_label(label, prepared, recipe, len(organs) + 1),
+                "content": np.array(content_hash(volume.array)),
+            }
+
+        arrays = _cached(folder, key, make, ("image", "label"))
+        return LabeledArrays(case.name, arrays["image"], arrays["label"], str(arrays["content"]))
+
+    return _in_parallel(one, cases, progress)
+
+
+def prepare_unlabeled(
+    cases: Sequence[UnlabeledCase | LabeledCase],
+    recipe: Recipe,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[UnlabeledArrays]:
+    """Images alone; see prepare_labeled."""
+
+    def one(case: UnlabeledCase | LabeledCase) -> UnlabeledArrays:
+        def make() -> dict[str, np.ndarray]:
+            volume = read_volume(case.image)
+            return {"image": _half(prepare(volume, recipe).array), "content": np.array(content_hash(volume.array))}
+
+        arrays = _cached(folder, _key(recipe, case.image), make, ("image",))
+        return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]))
+
+    return _in_parallel(one, cases, progress)
+
+
+def _in_parallel(one: Callable, cases: Sequence, progress: Callable[[int, int], None]) -> list:
+    prepared = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for arrays in pool.map(one, cases):
+            prepared.append(arrays)
+            progress(len(prepared), len(cases))
+    return prepared
+
+
+def _half(array: np.ndarray) -> np.ndarray:
+    return np.clip(array, -LARGEST, LARGEST).astype(np.float16)
+
+
+def _key(recipe: Recipe, *parts: object) -> str:
+    """Names the result: the recipe, and path, size and time of each file that goes in."""
+    described: list[object] = [recipe.to_dict()]
+    for part in parts:
+        if isinstance(part, Path):
+            files = sorted(part.iterdir()) if part.is_dir() else [part]
+            described.append([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+        else:
+            described.append(part)
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _cached(folder: Path, key: str, make: Callable, mapped: Sequence[str]) -> dict[str, np.ndarray]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, "content")}
+    if not all(file.exists() for file in files.values()):
+        for name, array in make().items():
+            # The ending .npy keeps numpy from adding its own.
+            temporary = folder / f"{key}.{name}.{os.getpid()}.partial.npy"
+            np.save(temporary, array)
+            temporary.replace(files[name])
+    arrays = {name: np.load(files[name], mmap_mode="r", allow_pickle=False) for name in mapped}
+    arrays["content"] = np.load(files["content"], allow_pickle=False)
+    return arrays

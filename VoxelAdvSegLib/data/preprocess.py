@@ -1,0 +1,126 @@
+"""From a scan to the array the network sees, and back (method.md 1.6, 2)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from VoxelAdvSegLib.data.geometry import (
+    reorient_geometry,
+    reorientation,
+    resample,
+    resample_labels,
+    rescaled_geometry,
+    restore_labels,
+    same_grid,
+)
+from VoxelAdvSegLib.data.volume import Geometry, Volume
+
+CLIP_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that preprocessing needs to know; part of every model bundle.
+
+    orient: bring the axes to the nearest of RAS. spacing_xyz_mm or shape_xyz: the working
+    grid; neither: the scan's own voxels. intensity:
+      scan     z-score over the whole scan (left-atrium benchmark);
+      nonzero  per scan, clip to the 0.5 and 99.5 percentiles of the voxels that are not
+               zero, then z-score over them (MR: grey levels have no unit);
+      fixed    clip to `clip`, subtract `mean`, divide by `sd` (CT: Hounsfield units).
+    """
+
+    orient: bool = True
+    spacing_xyz_mm: tuple[float, float, float] | None = None
+    shape_xyz: tuple[int, int, int] | None = None
+    intensity: str = "nonzero"
+    clip: tuple[float, float] | None = None
+    mean: float = 0.0
+    sd: float = 1.0
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(fields: dict) -> Recipe:
+        return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan on the working grid.
+
+    array: (z, y, x) float32, normalized; grid: the working grid; original: the scan's own.
+    """
+
+    array: np.ndarray
+    grid: Geometry
+    original: Geometry
+
+
+def prepare(volume: Volume, recipe: Recipe) -> Prepared:
+    """The scan on the working grid, normalized."""
+    array, geometry = volume.array, volume.geometry
+    if recipe.intensity != "fixed":
+        # Statistics are of the scan's own voxels: resampling would narrow them.
+        array = normalize(array, recipe)
+    if recipe.orient:
+        turn = reorientation(geometry)
+        array, geometry = turn.apply(array), reorient_geometry(geometry, turn)
+    grid = rescaled_geometry(geometry, recipe.spacing_xyz_mm, recipe.shape_xyz)
+    array = resample(array, geometry, grid)
+    if recipe.intensity == "fixed":
+        array = normalize(array, recipe)
+    return Prepared(np.ascontiguousarray(array, np.float32), grid, volume.geometry)
+
+
+def prepare_label(label: np.ndarray, prepared: Prepared, recipe: Recipe, classes: int) -> np.ndarray:
+    """Class indices (z, y, x) uint8 on the working grid of the prepared scan."""
+    geometry = prepared.original
+    if recipe.orient:
+        turn = reorientation(geometry)
+        label, geometry = turn.apply(label), reorient_geometry(geometry, turn)
+    return np.ascontiguousarray(resample_labels(label, geometry, prepared.grid, classes))
+
+
+def restore(probabilities: np.ndarray, prepared: Prepared, recipe: Recipe) -> np.ndarray:
+    """Class indices (z, y, x) uint8 on the scan's own grid, from probabilities (K, z, y, x)."""
+    geometry, turn = prepared.original, None
+    if recipe.orient:
+        turn = reorientation(geometry)
+        geometry = reorient_geometry(geometry, turn)
+    if same_grid(prepared.grid, geometry):
+        label = probabilities.argmax(0).astype(np.uint8)
+    else:
+        label = restore_labels(probabilities, prepared.grid, geometry)
+    return label if turn is None else turn.undo(label)
+
+
+def restore_map(values: np.ndarray, prepared: Prepared, recipe: Recipe) -> np.ndarray:
+    """Float map (z, y, x) float32 on the scan's own grid, linearly interpolated."""
+    geometry, turn = prepared.original, None
+    if recipe.orient:
+        turn = reorientation(geometry)
+        geometry = reorient_geometry(geometry, turn)
+    array = resample(values, prepared.grid, geometry)
+    return array if turn is None else turn.undo(array)
+
+
+def normalize(array: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Intensities of a scan brought to the network's scale, float32."""
+    array = np.asarray(array, np.float32)
+    if recipe.intensity == "fixed":
+        low, high = recipe.clip or (-np.inf, np.inf)
+        return (np.clip(array, low, high) - recipe.mean) / recipe.sd
+    if recipe.intensity == "scan":
+        mean, sd = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
+        return ((array - mean) / max(sd, 1e-8)).astype(np.float32)
+    inside = array[array != 0]
+    if inside.size == 0 or inside.min() == inside.max():
+        inside = array.ravel()  # a mask-like scan: zero is one of its grey levels
+    low, high = np.percentile(inside, CLIP_PERCENTILES)
+    clipped = np.clip(inside, low, high)
+    mean, sd = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
+    return ((np.clip(array, min(low, 0.0), high) - mean) / max(sd, 1e-8)).astype(np.float32)

@@ -1,0 +1,137 @@
+"""One function per equation of the paper; all in fp32 or better."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+DICE_EPS = 1e-5  # row 51
+NORM_EPS = 1e-8  # method.md 1.4
+
+
+def pseudo_label(
+    probabilities: Tensor, threshold: float, below: str = "ignore"
+) -> Tensor:
+    """Class of each voxel where the teacher is sure, -1 (or 0) elsewhere (Eq. 1, row 28).
+
+    probabilities: (U, K, D, H, W); returns (U, D, H, W) int64. Strictly above the threshold.
+    """
+    confidence, label = probabilities.max(1)
+    return torch.where(confidence > threshold, label, -1 if below == "ignore" else 0)
+
+
+def dice_loss(
+    probabilities: Tensor,
+    label: Tensor,
+    valid: Tensor | None = None,
+    *,
+    denominator: str = "squared",
+    pool: str = "batch",
+    absent: str = "skip",
+) -> Tensor:
+    """1 - Dice, mean over foreground classes (Eq. 4 as a loss; rows 51 to 53).
+
+    probabilities: (B, K, D, H, W); label: (B, D, H, W), -1 ignored; valid: voxels that count.
+    A batch without any organ gives 0.
+    """
+    classes = probabilities.shape[1]
+    counts = label >= 0 if valid is None else valid & (label >= 0)
+    truth = F.one_hot(label.clamp_min(0), classes).movedim(-1, 1).to(probabilities.dtype)
+    keep = counts[:, None].to(probabilities.dtype)
+    truth, guess = (truth * keep)[:, 1:], (probabilities * keep)[:, 1:]
+    axes = (0, 2, 3, 4) if pool == "batch" else (2, 3, 4)
+    overlap = (truth * guess).sum(axes)
+    if denominator == "squared":
+        size = guess.square().sum(axes) + truth.sum(axes)
+    else:
+        size = guess.sum(axes) + truth.sum(axes)
+    loss = 1 - (2 * overlap + DICE_EPS) / (size + DICE_EPS)
+    if absent == "smooth":
+        return loss.mean()
+    present = (truth.sum(axes) > 0).to(loss.dtype)
+    return (loss * present).sum() / present.sum().clamp_min(1)
+
+
+def cross_entropy(logits: Tensor, label: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the voxels that count (row 54); 0 when none does."""
+    target = label if valid is None else torch.where(valid, label, -1)
+    total = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum")
+    return total / (target >= 0).sum().clamp_min(1)
+
+
+def consistency(student: Tensor, teacher: Tensor, kind: str = "mse", valid: Tensor | None = None) -> Tensor:
+    """Distance of the student's probabilities from the teacher's (Eq. 5, row 40).
+
+    student, teacher: (B, K, D, H, W) probabilities; mse: mean over voxels and classes.
+    """
+    if kind in ("mse", "mse_sum"):
+        squared = (student - teacher).square()
+        distance = squared.mean(1) if kind == "mse" else squared.sum(1)
+    elif kind == "kl":
+        floor = 1e-7
+        distance = (teacher * (teacher.clamp_min(floor).log() - student.clamp_min(floor).log())).sum(1)
+    else:  # ce: against the teacher's class
+        distance = -student.gather(1, teacher.argmax(1, keepdim=True))[:, 0].clamp_min(1e-7).log()
+    if valid is None:
+        return distance.mean()
+    return (distance * valid).sum() / valid.sum().clamp_min(1)
+
+
+def class_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of per-class values (K,) over the classes with weight; 0 when none has."""
+    return (values * weights).sum() / weights.sum().clamp_min(1)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, weights: Tensor, smoothing: float = 0.0, form: str = "nonsaturating") -> Tensor:
+    """What the discriminator minimizes (Eq. 2 with its sign turned; rows 15, 18).
+
+    real, fake: logits (K, n) of labeled and unlabeled voxels; weights (K,): 1 for classes in C*.
+    """
+    if form == "lsgan":
+        per_real, per_fake = (real - (1 - smoothing)).square(), fake.square()
+    elif form == "hinge":
+        per_real, per_fake = F.relu(1 - smoothing - real), F.relu(1 + fake)
+    else:
+        per_real = (1 - smoothing) * F.softplus(-real) + smoothing * F.softplus(real)
+        per_fake = F.softplus(fake)
+    return class_mean(per_real.mean(1) + per_fake.mean(1), weights)
+
+
+def adversarial_loss(
+    fake: Tensor,
+    weights: Tensor,
+    form: str = "nonsaturating",
+    reduction: str = "class_mean",
+    counts: Tensor | None = None,
+) -> Tensor:
+    """What the encoder minimizes on unlabeled voxels (Eq. 2 for the generator; rows 18, 20).
+
+    fake: logits (K, n); weights (K,): 1 for classes in C*; counts (K,): voxels of each class,
+    for the reductions that follow Eq. 2's sums.
+    """
+    if form == "saturating":
+        per_voxel = -F.softplus(fake)  # log(1 - D)
+    elif form == "lsgan":
+        per_voxel = (fake - 1).square()
+    elif form == "hinge":
+        per_voxel = -fake
+    else:
+        per_voxel = F.softplus(-fake)  # -log D
+    if reduction == "class_mean" or counts is None:
+        return class_mean(per_voxel.mean(1), weights)
+    share = counts.to(per_voxel.dtype) * weights
+    if reduction == "voxel_mean":
+        share = share / share.sum().clamp_min(1)
+    return (per_voxel.mean(1) * share).sum()
+
+
+def feature_loss(prediction: Tensor, target: Tensor, reduction: str = "sum") -> Tensor:
+    """Squared distance of directions, (n,): 2 - 2 cos, from 0 to 4 (Eq. 3, row 44).
+
+    prediction, target: (..., 64); no gradient reaches the target.
+    """
+    a = F.normalize(prediction.float(), dim=-1, eps=NORM_EPS)
+    z = F.normalize(target.detach().float(), dim=-1, eps=NORM_EPS)
+    distance = (a - z).square()
+    return distance.sum(-1) if reduction == "sum" else distance.mean(-1)

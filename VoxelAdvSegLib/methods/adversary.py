@@ -1,0 +1,149 @@
+"""The discriminator's side of voxel-wise adversarial learning (Eq. 2; method.md 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from VoxelAdvSegLib.config import Adversarial
+from VoxelAdvSegLib.losses import adversarial_loss, discriminator_loss
+from VoxelAdvSegLib.networks.discriminator import Discriminator
+from VoxelAdvSegLib.networks.fusion import FeatureFusion, VoxelFeatures
+from VoxelAdvSegLib.networks.voxels import draw_class_voxels
+
+MEMORY = 0.95  # decay of the moving accuracies, about the last 20 steps
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The voxels of one step, n per class on each side.
+
+    classes (K * n,): whose head judges; weights (K,): 1 for classes with enough voxels on both
+    sides (C*); counts (K,): voxels of each class on a side.
+    """
+
+    real: VoxelFeatures
+    fake: VoxelFeatures
+    classes: Tensor
+    weights: Tensor
+    real_counts: Tensor
+    fake_counts: Tensor
+
+
+class Adversary:
+    """Draws voxels, judges them, and says what discriminator and encoder minimize.
+
+    shared: the student's own fusion where fusion_sharing is "shared", else None.
+    """
+
+    def __init__(
+        self,
+        settings: Adversarial,
+        classes: int,
+        discriminator: Discriminator,
+        shared: FeatureFusion | None = None,
+    ) -> None:
+        self.settings = settings
+        self.classes = classes
+        self.discriminator = discriminator
+        fusion = discriminator.fusion if shared is None else shared
+        assert fusion is not None
+        self.fusion = fusion
+        self.fusion_is_shared = shared is not None
+
+    def draw(self, features: Sequence[Tensor], real: Tensor, fake: Tensor) -> Drawn:
+        """Voxels of every class on both sides.
+
+        features: the chosen levels (B, C_l, d, h, w); real: (B, D, H, W) class of labeled voxels,
+        -1 elsewhere; fake: the same for unlabeled voxels, by pseudo-label.
+        """
+        s = self.settings
+        per_class = max(1, min(s.disc_voxels_per_class, s.disc_points_max // self.classes))
+        real_voxels = draw_class_voxels(real, self.classes, per_class)
+        fake_voxels = draw_class_voxels(fake, self.classes, per_class)
+        enough = (torch.minimum(real_voxels.counts, fake_voxels.counts) >= s.min_class_voxels).float()
+        if not s.disc_include_background:
+            enough[0] = 0
+        moved = [
+            level.detach() if number in s.adv_detach_levels else level
+            for number, level in zip(s.feature_levels, features, strict=True)
+        ]
+        shape = tuple(real.shape[1:])
+        return Drawn(
+            real=self.fusion.gather(moved, real_voxels.positions.reshape(-1), shape),
+            fake=self.fusion.gather(moved, fake_voxels.positions.reshape(-1), shape),
+            classes=torch.arange(self.classes, device=real.device).repeat_interleave(per_class),
+            weights=enough,
+            real_counts=real_voxels.counts,
+            fake_counts=fake_voxels.counts,
+        )
+
+    def judge(self, voxels: VoxelFeatures, classes: Tensor) -> Tensor:
+        """Logits (K, n) of drawn voxels; the fusion gets gradient only where it is the discriminator's."""
+        fused = self.fusion.fuse(voxels, frozen=self.fusion_is_shared)
+        if self.discriminator.training and self.settings.disc_input_noise > 0:
+            fused = fused + self.settings.disc_input_noise * torch.randn_like(fused)
+        return self.discriminator.judge(fused, classes).reshape(self.classes, -1)
+
+    def discriminator_objective(self, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_D on detached features, and the accuracies a person watches."""
+        s = self.settings
+        self.discriminator.train()
+        real = self.judge(drawn.real.detached(), drawn.classes)
+        fake = self.judge(drawn.fake.detached(), drawn.classes)
+        loss = discriminator_loss(real, fake, drawn.weights, s.disc_label_smoothing, s.adv_form)
+        observed = self._accuracies(real.detach(), fake.detach(), drawn)
+        return loss, observed
+
+    def adversarial_objective(self, drawn: Drawn) -> Tensor:
+        """L_adv. The discriminator's weights are not the student's to move: the loop sees to that."""
+        s = self.settings
+        self.discriminator.eval()
+        fake = self.judge(drawn.fake, drawn.classes)
+        loss = adversarial_loss(fake, drawn.weights, s.adv_form, s.adv_reduction, drawn.fake_counts)
+        if s.adv_target == "both":
+            real = self.judge(drawn.real, drawn.classes)
+            loss = loss + adversarial_loss(
+                -real, drawn.weights, s.adv_form, s.adv_reduction, drawn.real_counts
+            )
+        return loss
+
+    def _accuracies(self, real: Tensor, fake: Tensor, drawn: Drawn) -> dict[str, Tensor]:
+        threshold = 0.5 if self.settings.adv_form == "lsgan" else 0.0
+        on_real = (real > threshold).float().mean(1)
+        on_fake = (fake < threshold).float().mean(1)
+        accuracy = ((on_real + on_fake) / 2 * drawn.weights).sum() / drawn.weights.sum().clamp_min(1)
+        counted = drawn.weights.sum() > 0
+        memory = self.discriminator.moving_accuracy
+        memory.copy_(torch.where(counted, memory * MEMORY + accuracy * (1 - MEMORY), memory))
+        unseen = torch.full_like(on_real, float("nan"))
+        return {
+            "accuracy_labeled": torch.where(drawn.weights > 0, on_real, unseen),
+            "accuracy_unlabeled": torch.where(drawn.weights > 0, on_fake, unseen),
+            "voxels_labeled": drawn.real_counts,
+            "voxels_unlabeled": drawn.fake_counts,
+            "moving_accuracy": memory.clone(),
+        }
+
+    @torch.no_grad()
+    def note_held_out(self, held_out: Drawn) -> None:
+        """Accuracy on labeled volumes that were never "real" lately, against the unlabeled ones.
+
+        Only this says whether a difference of distributions was found or a few volumes were
+        learned by heart (row 67; trial.md, ideas against memorisation, 1).
+        """
+        if not bool(held_out.weights.sum() > 0):
+            return
+        self.discriminator.eval()
+        on_real = (self.judge(held_out.real, held_out.classes) > 0).float().mean(1)
+        on_fake = (self.judge(held_out.fake, held_out.classes) < 0).float().mean(1)
+        balanced = ((on_real + on_fake) / 2 * held_out.weights).sum() / held_out.weights.sum()
+        memory = self.discriminator.moving_held_out
+        memory.mul_(MEMORY).add_(balanced * (1 - MEMORY))
+
+    def gate(self) -> float:
+        """0 where held-out volumes cannot be told from unlabeled ones, 1 where they always can."""
+        return float((2 * (self.discriminator.moving_held_out - 0.5)).clamp(0, 1))

@@ -1,0 +1,46 @@
+"""Optimizers and precision, from the configuration (rows 10, 55 to 58)."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import nn
+
+from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.methods.contract import Player
+from VoxelAdvSegLib.schedule import learning_rate
+
+
+def make_student_player(config: Config, parameters: list[nn.Parameter]) -> Player:
+    t = config.training
+    optimizer: torch.optim.Optimizer
+    if t.optimizer == "sgd":
+        optimizer = torch.optim.SGD(parameters, t.lr, momentum=t.momentum, weight_decay=t.weight_decay)
+    elif t.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, t.lr, betas=t.betas, weight_decay=t.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(parameters, t.lr, betas=t.betas, weight_decay=t.weight_decay)
+    return Player(optimizer, lambda step, total: learning_rate(step, total, t.lr, t.lr_schedule), t.grad_clip)
+
+
+def make_discriminator_player(config: Config, parameters: list[nn.Parameter]) -> Player:
+    a, t = config.adversarial, config.training
+    schedule = t.lr_schedule if a.disc_lr_schedule == "follow" else "constant"
+    optimizer = torch.optim.Adam(parameters, a.disc_lr, betas=a.disc_betas)
+    return Player(optimizer, lambda step, total: learning_rate(step, total, a.disc_lr, schedule))
+
+
+def precision(config: Config, device: torch.device) -> torch.dtype | None:
+    """Half type of the network's forward, or None for fp32 (row 58: off on the CPU)."""
+    amp = config.training.amp
+    if amp == "off" or (amp == "auto" and device.type != "cuda"):
+        return None
+    if amp == "bf16" or (amp == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)):
+        return torch.bfloat16
+    return torch.float16
+
+
+def autocast(config: Config, device: torch.device) -> contextlib.AbstractContextManager:
+    kind = precision(config, device)
+    return contextlib.nullcontext() if kind is None else torch.autocast(device.type, kind)

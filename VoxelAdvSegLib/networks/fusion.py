@@ -1,0 +1,152 @@
+"""Fused multi-resolution features, at sampled voxels or everywhere (figure 3; method.md 1.3, 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+@dataclass(frozen=True)
+class VoxelFeatures:
+    """Raw features of chosen voxels, before any fusion: what both players look at.
+
+    levels: per level (n, k, C_l), at least fp32, with k = 1, or 27 neighbours for a 3x3x3 last
+    convolution; inside: (n, k), false where a neighbour lies outside the patch.
+    """
+
+    levels: list[Tensor]
+    inside: Tensor
+
+    def detached(self) -> VoxelFeatures:
+        return VoxelFeatures([level.detach() for level in self.levels], self.inside)
+
+
+class FeatureFusion(nn.Module):
+    """f(v) = W_0 sum_l U_l(W_l E_l + b_l)(v) + b_0: affine, so that sampling before it is exact.
+
+    level_channels: channels of each level; dim: 64 in the paper; kernel: of the last
+    convolution, 1 or 3; align_corners: convention of the trilinear upsampling U.
+    """
+
+    def __init__(
+        self, level_channels: Sequence[int], dim: int = 64, kernel: int = 1, align_corners: bool = False
+    ) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.Conv3d(channels, dim, 1) for channels in level_channels)
+        self.last = nn.Conv3d(dim, dim, kernel, padding=kernel // 2)
+        self.kernel = kernel
+        self.align_corners = align_corners
+
+    def gather(self, features: Sequence[Tensor], positions: Tensor, shape_zyx: Sequence[int]) -> VoxelFeatures:
+        """Raw features at voxels (n,) of the patches (flat indices into (B, D, H, W)).
+
+        features: per level (B, C_l, d, h, w); (D, H, W) = shape_zyx.
+        """
+        if self.kernel == 1:
+            inside = torch.ones_like(positions, dtype=torch.bool)[:, None]
+            around = positions[:, None]
+        else:
+            around, inside = _neighbours(positions, shape_zyx)
+        sampled = sample_levels(features, around.reshape(-1), shape_zyx, self.align_corners)
+        return VoxelFeatures([level.reshape(*around.shape, -1) for level in sampled], inside)
+
+    def fuse(self, voxels: VoxelFeatures, frozen: bool = False) -> Tensor:
+        """Fused features (n, dim), equal to `dense` at those voxels (method.md 5.3).
+
+        frozen: gradient passes through to the voxels' features, none reaches the weights.
+        """
+        total = sum(
+            F.linear(level, *_weights(convolution, frozen))
+            for convolution, level in zip(self.levels, voxels.levels, strict=True)
+        )
+        weight, bias = _weights(self.last, frozen, flat=False)
+        taps = weight.flatten(2)  # (out, in, k), k in the order of `_neighbours`
+        return torch.einsum("nki,oik->no", total * voxels.inside[..., None], taps) + bias
+
+    def dense(self, features: Sequence[Tensor], shape_zyx: Sequence[int]) -> Tensor:
+        """Fused features (B, dim, D, H, W) at every voxel; for the maps shown to a person."""
+        total = None
+        for convolution, level in zip(self.levels, features, strict=True):
+            projected = convolution(level.to(convolution.weight.dtype))
+            if tuple(level.shape[2:]) != tuple(shape_zyx):
+                projected = F.interpolate(
+                    projected, size=tuple(shape_zyx), mode="trilinear", align_corners=self.align_corners
+                )
+            total = projected if total is None else total + projected
+        return self.last(total)
+
+
+def _weights(layer: nn.Module, frozen: bool, flat: bool = True) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.weight, layer.bias
+    if frozen:
+        weight, bias = weight.detach(), bias.detach()
+    return (weight.flatten(1) if flat else weight), bias
+
+
+def _neighbours(positions: Tensor, shape_zyx: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Flat indices (n, 27) of the 3x3x3 neighbours, z slowest, and whether each is in the patch."""
+    index = unravel(positions, shape_zyx)
+    steps = torch.cartesian_prod(*[torch.tensor((-1, 0, 1), device=positions.device)] * 3)
+    inside = torch.ones(len(positions), len(steps), dtype=torch.bool, device=positions.device)
+    for axis, size in enumerate(shape_zyx):
+        moved = index[axis + 1][:, None] + steps[:, axis]
+        inside &= (moved >= 0) & (moved < size)
+    _, height, width = shape_zyx
+    offsets = (steps[:, 0] * height + steps[:, 1]) * width + steps[:, 2]
+    return torch.where(inside, positions[:, None] + offsets, positions[:, None]), inside
+
+
+def unravel(positions: Tensor, shape_zyx: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Patch, z, y and x of flat indices into (B, D, H, W)."""
+    depth, height, width = shape_zyx
+    return (
+        positions // (width * height * depth),
+        positions // (width * height) % depth,
+        positions // width % height,
+        positions % width,
+    )
+
+
+def sample_levels(
+    features: Sequence[Tensor], positions: Tensor, shape_zyx: Sequence[int], align_corners: bool = False
+) -> list[Tensor]:
+    """Per level, features (n, C_l) trilinearly interpolated at voxels of the patch; at least fp32.
+
+    A gather of at most eight corners: no full-size map is made, and on CUDA the backward is an
+    accumulating scatter (deterministic in PyTorch's deterministic mode).
+    """
+    sample, *index = unravel(positions, shape_zyx)
+    return [_sample_level(level, sample, index, shape_zyx, align_corners) for level in features]
+
+
+def _sample_level(
+    level: Tensor, sample: Tensor, index: Sequence[Tensor], shape_zyx: Sequence[int], align_corners: bool
+) -> Tensor:
+    precision = level.dtype if level.dtype in (torch.float32, torch.float64) else torch.float32
+    if tuple(level.shape[2:]) == tuple(shape_zyx):
+        return level[sample, :, index[0], index[1], index[2]].to(precision)
+    lower, upper, fraction = [], [], []
+    for position, size, full in zip(index, level.shape[2:], shape_zyx, strict=True):
+        if align_corners:
+            coordinate = position.to(precision) * ((size - 1) / max(full - 1, 1))
+        else:
+            coordinate = ((position.to(precision) + 0.5) * (size / full) - 0.5).clamp_min(0)
+        low = coordinate.floor().long().clamp_max(size - 1)
+        lower.append(low)
+        upper.append((low + 1).clamp_max(size - 1))
+        fraction.append((coordinate - low).to(precision))
+    total: Tensor | None = None
+    for corner in range(8):
+        chosen = [corner >> axis & 1 for axis in range(3)]
+        weight = torch.ones((), dtype=precision, device=level.device)
+        for axis in range(3):
+            weight = weight * (fraction[axis] if chosen[axis] else 1 - fraction[axis])
+        z, y, x = (upper[axis] if chosen[axis] else lower[axis] for axis in range(3))
+        part = level[sample, :, z, y, x].to(precision) * weight[:, None]
+        total = part if total is None else total + part
+    assert total is not None
+    return total

@@ -1,0 +1,99 @@
+"""One step of any method: the loop knows players and terms, and never asks which method runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.methods.contract import Batch, Method, Player, Term
+
+SEED_STRIDE = 1_000_003  # keeps the random streams of neighbouring seeds apart
+
+
+@dataclass
+class StepReport:
+    """What a step did: value and weight of every term per player, observed values, learning rates."""
+
+    terms: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    observed: dict[str, Tensor | float] = field(default_factory=dict)
+    lr: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+
+
+def take_step(
+    method: Method,
+    batch: Batch,
+    step: int,
+    total: int,
+    seed: int,
+    scaler: torch.amp.GradScaler,
+    measure_ratios: bool = False,
+) -> StepReport:
+    """Every player's turn, then what the method moves itself.
+
+    Random numbers depend on seed and step alone, so a resumed run draws what it would have drawn.
+    Raises RunError when an objective is not finite; nothing is moved by that turn.
+    """
+    torch.manual_seed(seed * SEED_STRIDE + step)
+    report = StepReport()
+    for turn in method.turns(batch, step):
+        report.observed |= turn.observed
+        report.terms.setdefault(turn.player, {}).update({k: t.value.detach() for k, t in turn.terms.items()})
+        report.weights |= {k: t.weight for k, t in turn.terms.items()}
+        if not turn.terms:
+            continue
+        if measure_ratios and turn.player == "student":
+            report.ratios = gradient_ratios(turn.terms, method.shared_parameters())
+            method.note_gradient_ratios(report.ratios)
+        player = method.players[turn.player]
+        report.lr[turn.player] = _move(player, turn.player, turn.terms, step, total, scaler)
+    scaler.update() if scaler.is_enabled() else None
+    method.after_step(step)
+    return report
+
+
+def _move(
+    player: Player, name: str, terms: Mapping[str, Term], step: int, total: int, scaler: torch.amp.GradScaler
+) -> float:
+    objective = torch.stack([term.weight * term.value for term in terms.values()]).sum()
+    if not torch.isfinite(objective):
+        found = ", ".join(f"{k} {float(t.value):g}" for k, t in terms.items())
+        raise RunError(
+            f"step {step}: the objective of the {name} is not finite",
+            expected="finite loss terms",
+            found=found,
+            do="the last good checkpoint is kept; lower the learning rate (--set lr=...) or switch off half "
+            "precision (--set amp=off), then --resume",
+        )
+    rate = player.lr_at(step, total)
+    for group in player.optimizer.param_groups:
+        group["lr"] = rate
+    player.optimizer.zero_grad(set_to_none=True)
+    own = player.parameters
+    # Gradient reaches this player's parameters and no other's.
+    scaler.scale(objective).backward(inputs=own)
+    if player.clip is not None:
+        scaler.unscale_(player.optimizer)
+        torch.nn.utils.clip_grad_norm_(own, player.clip)
+    scaler.step(player.optimizer)
+    return rate
+
+
+def gradient_ratios(terms: Mapping[str, Term], shared: list[torch.nn.Parameter]) -> dict[str, float]:
+    """Norm of each weighted term's gradient on the encoder over that of the supervised terms together."""
+    supervised = [t.weight * t.value for k, t in terms.items() if k in ("dice", "cross_entropy")]
+    base = _gradient_norm(torch.stack(supervised).sum(), shared)
+    others = {k: t for k, t in terms.items() if k not in ("dice", "cross_entropy")}
+    return {k: _gradient_norm(t.weight * t.value, shared) / max(base, 1e-12) for k, t in others.items()}
+
+
+def _gradient_norm(value: Tensor, parameters: list[torch.nn.Parameter]) -> float:
+    if not value.requires_grad:
+        return 0.0
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return float(torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm())
