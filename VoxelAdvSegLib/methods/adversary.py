@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from VoxelAdvSegLib.config import Adversarial
+from VoxelAdvSegLib.config import Adversarial, Config
 from VoxelAdvSegLib.losses import adversarial_loss, discriminator_loss
-from VoxelAdvSegLib.networks.discriminator import Discriminator
+from VoxelAdvSegLib.networks.discriminator import Discriminator, level_channels
 from VoxelAdvSegLib.networks.fusion import FeatureFusion, VoxelFeatures
+from VoxelAdvSegLib.networks.vnet import block_channels
 from VoxelAdvSegLib.networks.voxels import draw_class_voxels
 
 MEMORY = 0.95  # decay of the moving accuracies, about the last 20 steps
@@ -147,3 +148,16 @@ class Adversary:
     def gate(self) -> float:
         """0 where held-out volumes cannot be told from unlabeled ones, 1 where they always can."""
         return float((2 * (self.discriminator.moving_held_out - 0.5)).clamp(0, 1))
+
+
+def make_fusion(config: Config, filters: int) -> FeatureFusion:
+    """A fusion of the configured levels of a V-Net with that many filters."""
+    a = config.adversarial
+    channels = level_channels(block_channels(filters), a.feature_levels)
+    return FeatureFusion(channels, a.feature_dim, a.fusion_kernel, a.fusion_align_corners)
+
+
+def make_discriminator(config: Config, classes: int, fusion: FeatureFusion | None) -> Discriminator:
+    """A fresh discriminator; fusion: its own, or None where it looks through the student's."""
+    a = config.adversarial
+    return Discriminator(fusion, classes, a.feature_dim, a.disc_hidden_layers, a.disc_heads, a.disc_norm)

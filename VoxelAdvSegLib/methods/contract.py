@@ -84,3 +84,7 @@ class Method(Protocol):
     def segmenter(self) -> nn.Module:
         """The network that is evaluated and shipped."""
         ...
+
+    def exports(self) -> dict[str, dict[str, Tensor]]:
+        """Weights of a model bundle by name: student, and teacher and discriminator where there are."""
+        ...

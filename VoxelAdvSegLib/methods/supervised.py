@@ -90,6 +90,9 @@ class Supervised:
     def segmenter(self) -> nn.Module:
         return self.networks[self.config.training.eval_model]
 
+    def exports(self) -> dict[str, dict[str, Tensor]]:
+        return {name: dict(network.state_dict()) for name, network in self.networks.items()}
+
 
 def encoder_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Blocks 1 to 4 and the ways down between them: where every term's gradient arrives."""

@@ -18,16 +18,14 @@ from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.losses import consistency, cross_entropy, dice_loss, pseudo_label
-from VoxelAdvSegLib.methods.adversary import Adversary, Drawn
+from VoxelAdvSegLib.methods.adversary import Adversary, Drawn, make_discriminator, make_fusion
 from VoxelAdvSegLib.methods.contract import Batch, Player, Term, Turn
 from VoxelAdvSegLib.methods.copy_paste import near_seam, paste_bidirectional, paste_labeled
 from VoxelAdvSegLib.methods.optimizers import autocast, make_discriminator_player, make_student_player
 from VoxelAdvSegLib.methods.representation import FeatureLayer, FeaturePairs
 from VoxelAdvSegLib.methods.supervised import encoder_parameters, supervised_terms
-from VoxelAdvSegLib.networks.discriminator import Discriminator, level_channels
-from VoxelAdvSegLib.networks.fusion import FeatureFusion
 from VoxelAdvSegLib.networks.teacher import decay_at, make_teacher, move_teacher, teacher_mode
-from VoxelAdvSegLib.networks.vnet import VNet, block_channels
+from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.schedule import gaussian_ramp, linear_ramp
 
 SUMMARY = "voxel-wise adversarial and representation learning, with a mean teacher"
@@ -71,7 +69,9 @@ class VoxelAdversarial:
         self.pasting = config.supervision.copy_paste == "bidirectional"
         student = list(network.parameters())
         if self.features_on:
-            layer = FeatureLayer(self._make_fusion(network), adversarial.feature_dim, features.feature_mlp_norm)
+            layer = FeatureLayer(
+                make_fusion(config, network.filters), adversarial.feature_dim, features.feature_mlp_norm
+            )
             self.networks["feature_layer"] = layer
             student += list(layer.parameters())
         if (
@@ -89,24 +89,13 @@ class VoxelAdversarial:
             shared = None
             if adversarial.fusion_sharing == "shared" and self.features_on:
                 shared = self.networks["feature_layer"].fusion
-            discriminator = Discriminator(
-                None if shared is not None else self._make_fusion(network),
-                classes,
-                adversarial.feature_dim,
-                adversarial.disc_hidden_layers,
-                adversarial.disc_heads,
-                adversarial.disc_norm,
-            )
+            own = make_fusion(config, network.filters) if shared is None else None
+            discriminator = make_discriminator(config, classes, own)
             self.networks["discriminator"] = discriminator
             self.adversary = Adversary(adversarial, classes, discriminator, shared)
             players["discriminator"] = make_discriminator_player(config, list(discriminator.parameters()))
         self.pairs = FeaturePairs(features, classes, adversarial.min_class_voxels)
         self.players: Mapping[str, Player] = players
-
-    def _make_fusion(self, network: VNet) -> FeatureFusion:
-        a = self.config.adversarial
-        channels = level_channels(block_channels(network.filters), a.feature_levels)
-        return FeatureFusion(channels, a.feature_dim, a.fusion_kernel, a.fusion_align_corners)
 
     # --- the step -----------------------------------------------------------------------------
 
@@ -356,6 +345,16 @@ class VoxelAdversarial:
 
     def segmenter(self) -> nn.Module:
         return self.networks[self.config.training.eval_model]
+
+    def exports(self) -> dict[str, dict[str, Tensor]]:
+        weights = {
+            name: dict(self.networks[name].state_dict()) for name in ("student", "teacher") if name in self.networks
+        }
+        if self.adversarial_on:
+            # A shipped discriminator has a fusion of its own, also where the student lent it.
+            fusion = {f"fusion.{k}": v for k, v in self.adversary.fusion.state_dict().items()}
+            weights["discriminator"] = {**self.adversary.discriminator.state_dict(), **fusion}
+        return weights
 
 
 def _erode(label: Tensor, voxels: int) -> Tensor:

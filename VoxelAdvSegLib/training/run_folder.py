@@ -1,0 +1,158 @@
+"""Where everything of one training lies, and who may write there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from VoxelAdvSegLib.config import Config, from_dict, to_dict
+from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.errors import RunError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run; nothing is made before it is needed."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.txt"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "STOP"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    @property
+    def previews(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What config.json holds: enough to go on with the same numbers."""
+
+    config: Config
+    recipe: Recipe
+    data: str
+    init: str | None
+    organs: list[dict[str, Any]]
+    sentences: list[str]
+
+
+@contextlib.contextmanager
+def claimed(folder: RunFolder, resume: bool) -> Iterator[None]:
+    """The run folder, made and locked for this process.
+
+    Raises RunError when another process has it, when it already holds a run and `resume` is
+    false, or when it holds none and `resume` is true.
+    """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise RunError(
+            "the run folder is a file", file=folder.path, expected="a folder, or nothing yet", found="a file",
+            do="choose another --run",
+        )  # fmt: skip
+    if resume and not folder.config.exists():
+        raise RunError(
+            "there is no run to resume", file=folder.path, expected="a run folder with config.json",
+            found="no config.json", do="start it without --resume",
+        )  # fmt: skip
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.path / ".lock", timeout=0)
+        with lock:
+            if folder.config.exists() and not resume:
+                raise RunError(
+                    "the run folder already holds a training", file=folder.path, expected="a new or empty folder",
+                    found="config.json of an earlier run", do="add --resume to go on with it, or choose another --run",
+                )  # fmt: skip
+            yield
+    except Timeout as error:
+        raise RunError(
+            "the run folder is in use", file=folder.path, expected="one training at a time in a folder",
+            found="another process that has it", do="wait for it, stop it, or choose another --run",
+        ) from error  # fmt: skip
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise RunError(
+            "the run folder cannot be written", file=folder.path, expected="a folder with the right to write",
+            found=str(error), do="choose another --run",
+        ) from error  # fmt: skip
+
+
+def write_description(folder: RunFolder, description: RunDescription) -> None:
+    content = {
+        "format": FORMAT,
+        "data": description.data,
+        "init": description.init,
+        "organs": description.organs,
+        "recipe": description.recipe.to_dict(),
+        "config": to_dict(description.config),
+        "plan": description.sentences,
+    }
+    write_text(folder.config, json.dumps(content, indent=1, ensure_ascii=False))
+    write_text(folder.plan, "\n".join(description.sentences) + "\n")
+
+
+def read_description(folder: RunFolder) -> RunDescription:
+    """Raises RunError when the file is damaged or of another version."""
+    try:
+        content = json.loads(folder.config.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise RunError(
+                "the run was made by another version", file=folder.config, expected=f"format {FORMAT}",
+                found=f"format {content['format']}", do="resume it with the version that began it",
+            )  # fmt: skip
+        return RunDescription(
+            config=from_dict(content["config"]),
+            recipe=Recipe.from_dict(content["recipe"]),
+            data=content["data"],
+            init=content["init"],
+            organs=content["organs"],
+            sentences=content["plan"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            "the run's configuration is not readable", file=folder.config, expected="the file as it was written",
+            found=f"{type(error).__name__}: {error}", do="start a new run folder",
+        ) from error  # fmt: skip
+
+
+def write_text(path: Path, text: str) -> None:
+    """The file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
