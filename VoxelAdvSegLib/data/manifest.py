@@ -18,7 +18,19 @@ KNOWN_KEYS = frozenset(
      "reference", "licence", "license", "release", "tensorImageSize", "numTraining", "numTest",
      "file_ending", *SPLITS)
 )  # fmt: skip
-ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd", ".dcm", ".img", ".hdr")
+ENDINGS = (
+    ".seg.nrrd",
+    ".seg.nhdr",
+    ".nii.gz",
+    ".nrrd",
+    ".nhdr",
+    ".nii",
+    ".mha",
+    ".mhd",
+    ".dcm",
+    ".img",
+    ".hdr",
+)
 
 
 @dataclass(frozen=True)
