@@ -21,10 +21,9 @@ DIRECTION_TOLERANCE = 1e-3  # of a unit vector
 def turn_towards(label: Geometry, image: Geometry) -> Reorientation:
     """Permutation and flips of index axes that bring the label's axes nearest to the image's."""
     cosines = np.reshape(image.direction, (3, 3)).T @ np.reshape(label.direction, (3, 3))
-    _, axes = linear_sum_assignment(-np.abs(cosines))
-    return Reorientation(
-        tuple(int(axis) for axis in axes), tuple(bool(cosines[a, axes[a]] < 0) for a in range(3))
-    )
+    _, (x, y, z) = linear_sum_assignment(-np.abs(cosines))
+    flipped = (bool(cosines[0, x] < 0), bool(cosines[1, y] < 0), bool(cosines[2, z] < 0))
+    return Reorientation((int(x), int(y), int(z)), flipped)
 
 
 def align(array: np.ndarray, label: Geometry, image: Geometry, path: Path) -> np.ndarray:

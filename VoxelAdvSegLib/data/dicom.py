@@ -85,7 +85,7 @@ def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
     series: dict[str, list[tuple[Path, Dataset]]] = {}
     for file in files:
-        header = read_dicom_header(file)
+        header = read_dicom_file(file)
         if header is not None and "Rows" in header and header.get("Modality") not in NOT_IMAGES:
             series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
     if not series:
@@ -105,12 +105,12 @@ def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
     return headers
 
 
-def read_dicom_header(file: Path) -> Dataset | None:
-    """Everything but the pixels, or None when the file is not DICOM."""
+def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
+    """The data set of a file, with or without its pixels; None when the file is not DICOM."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # wordy on values that are not used here
-            header = pydicom.dcmread(file, stop_before_pixels=True)
+            return pydicom.dcmread(file, stop_before_pixels=not pixels)
     except InvalidDicomError:
         return None
     except (EOFError, OSError, ValueError, NotImplementedError) as error:
@@ -118,7 +118,6 @@ def read_dicom_header(file: Path) -> Dataset | None:
             "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=str(error),
             do="export the series again",
         ) from error  # fmt: skip
-    return header
 
 
 def functional_group(header: Dataset, frame: int, name: str) -> Dataset | None:
@@ -130,6 +129,16 @@ def functional_group(header: Dataset, frame: int, name: str) -> Dataset | None:
         if groups and groups[0].get(name):
             return groups[0][name][0]
     return None
+
+
+def stack_geometry(
+    shape_zyx: tuple[int, int, int], spacing_xyz_mm: tuple[float, float, float], origin_lps_mm, axes
+) -> Geometry:
+    """Grid of slices with axes (2, 3) stacked along their normal from the first slice's position."""
+    x_axis, y_axis = (axis / np.linalg.norm(axis) for axis in axes)
+    x, y, z = (float(value) for value in origin_lps_mm)
+    direction = np.stack((x_axis, y_axis, np.cross(x_axis, y_axis)), 1)
+    return Geometry(shape_zyx, spacing_xyz_mm, (x, y, z), tuple(direction.ravel().tolist()))
 
 
 def _describe(headers: list[tuple[Path, Dataset]]) -> str:
@@ -191,8 +200,8 @@ def _stack(headers: list[tuple[Path, Dataset]], path: Path) -> tuple[list[Frame]
             "the image is 2-D", file=path, expected="a 3-D volume of several slices", found="one slice",
             do="give the folder that holds the whole series",
         )  # fmt: skip
-    x_axis, y_axis = (axis / np.linalg.norm(axis) for axis in first.axes)
-    normal = np.cross(x_axis, y_axis)
+    normal = np.cross(*first.axes)
+    normal /= np.linalg.norm(normal)
     frames.sort(key=lambda frame: float(frame.position_lps_mm @ normal))
     heights = np.array([frame.position_lps_mm @ normal for frame in frames])
     _check_even(frames, heights, path)
@@ -205,12 +214,9 @@ def _stack(headers: list[tuple[Path, Dataset]], path: Path) -> tuple[list[Frame]
             expected="slices stacked at right angles", found=f"{sideways:.3g} mm sideways for each slice",
             do="correct the tilt first (in Slicer: load the series and harden its acquisition transform)",
         )  # fmt: skip
-    geometry = Geometry(
-        shape_zyx=(len(frames), *first.shape_yx),
-        spacing_xyz_mm=(*first.spacing_xy_mm, distance),
-        origin_lps_mm=tuple(float(value) for value in frames[0].position_lps_mm),
-        direction=tuple(float(value) for value in np.stack((x_axis, y_axis, normal), 1).ravel()),
-    )
+    shape_zyx = (len(frames), *first.shape_yx)
+    spacing_xyz_mm = (*first.spacing_xy_mm, distance)
+    geometry = stack_geometry(shape_zyx, spacing_xyz_mm, frames[0].position_lps_mm, first.axes)
     check_geometry(geometry, path)
     return frames, geometry
 

@@ -52,19 +52,18 @@ def check_complete(path: Path) -> None:
 
 @contextmanager
 def without_messages() -> Iterator[None]:
-    """Keeps what C libraries print on standard error (their exceptions say it again) away.
+    """Keeps away what C libraries print on standard error; their exceptions say it again.
 
-    The redirection is the process's; readers in several threads share one.
+    The redirection is the process's own: readers in several threads share one.
     """
-    try:
-        with _messages_lock:
-            _hushed.append(os.dup(2) if not _hushed else _hushed[0])
-            if len(_hushed) == 1:
-                with Path(os.devnull).open("w") as nowhere:
-                    os.dup2(nowhere.fileno(), 2)
-    except OSError:  # a process without standard error has nothing to hush
-        yield
-        return
+    with _messages_lock:
+        if not _hushed:
+            real = os.dup(2)
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+        else:
+            real = _hushed[0]
+        _hushed.append(real)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.alignment import align, place
 from VoxelAdvSegLib.data.organs import Organ, same_name
-from VoxelAdvSegLib.data.segments import Segment, names_segments, read_dicom_seg, read_seg_nrrd
+from VoxelAdvSegLib.data.segments import Segment, names_segments, read_seg_nrrd
 from VoxelAdvSegLib.data.volume import Geometry, header_geometry, is_dicom, read_header, read_pixels
 from VoxelAdvSegLib.errors import InputError
 
@@ -52,6 +52,8 @@ def read_label_map(
     """
     path = Path(path)
     if is_dicom(path):
+        from VoxelAdvSegLib.data.dicom_seg import read_dicom_seg  # loads pydicom for DICOM only
+
         label = _by_name(*read_dicom_seg(path, image), organs, image, path)
     else:
         header = read_header(path)

@@ -112,7 +112,7 @@ def read_header(path: Path) -> sitk.ImageFileReader:
 def header_geometry(header: sitk.ImageFileReader, path: Path, components: int = 1) -> Geometry:
     """Grid told by a header, after checking that it is one 3-D image.
 
-    components: numbers for each voxel, 1 for grey images. A fourth axis of length 1 is dropped.
+    components: numbers for each voxel, 1 for grey images. Further axes of length 1 are dropped.
     """
     size = list(header.GetSize())
     if header.GetNumberOfComponents() != components:
@@ -188,8 +188,7 @@ def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np
             image = sitk.ReadImage(str(path), pixel_type)
     except RuntimeError as error:
         raise _unreadable(path, error) from error
-    array = sitk.GetArrayFromImage(image)
-    return array[0] if header.GetDimension() == 4 else array
+    return sitk.GetArrayFromImage(image)[(0,) * (header.GetDimension() - 3)]
 
 
 def check_intensities(array: np.ndarray, path: Path) -> None:
