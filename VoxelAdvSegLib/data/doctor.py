@@ -57,7 +57,13 @@ def examine(
     problems: list = []
     manifest = read_manifest(path, problems)
     findings = [
-        Finding("error", _told(problem.error, manifest), problem.error.do or "", problem.case, problem.split)
+        Finding(
+            "error",
+            _told(problem.error, problem.case, manifest),
+            problem.error.do or "",
+            problem.case,
+            problem.split,
+        )
         for problem in problems
     ]
     findings += _lists(manifest)
@@ -138,16 +144,15 @@ def _same_paths(manifest: Manifest) -> list[Finding]:
     roles: dict[str, str] = {}
     for role in SPLITS:
         for case in manifest.split(role):
-            first = roles.setdefault(os.path.realpath(case.image), role)
-            if first != role:
-                what = f"the same file stands in '{first}' too"
+            file = os.path.realpath(case.image)
+            if file not in roles:
+                roles[file] = role
+            elif roles[file] == role:
+                what = "the same file stands twice in this list"
+                findings.append(Finding("error", what, "remove one entry", case.name, role))
+            else:
+                what = f"the same file stands in '{roles[file]}' too"
                 findings.append(Finding("error", what, "keep it in one list only", case.name, role))
-        files = [os.path.realpath(case.image) for case in manifest.split(role)]
-        findings += [
-            Finding("error", "the same file stands twice in this list", "remove one entry", case.name, role)
-            for index, case in enumerate(manifest.split(role))
-            if files[index] in files[:index]
-        ]
     return findings
 
 
@@ -157,7 +162,7 @@ def _examine_case(
     """Facts of a case that can be used, else None; what was found on the way is added to `findings`."""
 
     def note_error(error: InputError) -> None:
-        findings.append(Finding("error", _told(error, manifest), error.do or "", case.name, role))
+        findings.append(Finding("error", _told(error, case.name, manifest), error.do or "", case.name, role))
 
     volume = label = None
     if case.image.exists():
@@ -249,9 +254,9 @@ def _label_notes(label: LabelMap, name: str, role: str) -> list[Finding]:
     return findings
 
 
-def _told(error: InputError, manifest: Manifest) -> str:
+def _told(error: InputError, case: str, manifest: Manifest) -> str:
     """One line of an error: file as the manifest spells it, what, expected, found."""
-    text = error.what
+    text = error.what.removeprefix(f"{case}: ")
     if error.file:
         file = Path(error.file)
         inside = file.is_relative_to(manifest.path.parent) and file != manifest.path

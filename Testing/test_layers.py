@@ -1,0 +1,109 @@
+"""Imports go one way: each layer may use the layers above it in this list, and no other."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "VoxelAdvSegLib"
+REPOSITORY = Path(__file__).resolve().parents[1]
+FILES = sorted((REPOSITORY / PACKAGE).rglob("*.py"))
+
+# Top row first. A name stands for a module of the package, or for a folder with all its modules.
+STREET = [
+    {"errors", "table"},
+    {"config", "schedule"},
+    {"data"},
+    {"networks"},
+    {"losses"},
+    {"methods"},
+    {"bundle"},
+    {"inference"},
+    {"evaluation"},
+    {"training"},
+    {"scene", "cli"},
+]
+ROW = {name: row for row, names in enumerate(STREET) for name in names}
+ENTRANCES = {"__init__", "__main__"}
+SLICER = {"slicer", "qt", "vtk", "ctk"}
+FREE_OF_TORCH = [
+    "errors", "config", "data", "training.events", "cli.main", "cli.doctor", "evaluation.metrics",
+    "evaluation.report",
+]  # fmt: skip
+
+
+def imports(file):
+    """Names of all modules a file imports, also within functions."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import in line {node.lineno}"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def part(module):
+    """The module or folder of the package that a dotted name lies in, or "" for the package itself."""
+    names = module.split(".")
+    return names[1] if names[0] == PACKAGE and len(names) > 1 else ""
+
+
+def parts_used(file):
+    used = {part(name) for name in imports(file) if name.split(".")[0] == PACKAGE}
+    return {name for name in used if name in ROW}
+
+
+def modules(name):
+    """Dotted names of a module, or of all modules of a folder."""
+    path = REPOSITORY / PACKAGE / Path(*name.split("."))
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return [f"{PACKAGE}.{name}" + (f".{file.stem}" if path.is_dir() else "") for file in files]
+
+
+def test_every_module_has_its_place():
+    tops = {file.relative_to(REPOSITORY / PACKAGE).parts[0].removesuffix(".py") for file in FILES}
+    assert tops - ENTRANCES <= set(ROW)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_imports_go_one_way(file):
+    own = file.relative_to(REPOSITORY / PACKAGE).parts[0].removesuffix(".py")
+    used = parts_used(file)
+    if own in ENTRANCES:
+        assert used <= {"cli"}
+        return
+    allowed = {name for name, row in ROW.items() if row < ROW[own]} | {own}
+    assert used <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_only_the_scene_knows_slicer(file):
+    if file.parent.name != "scene":
+        assert not {name.split(".")[0] for name in imports(file)} & SLICER
+
+
+def test_the_street_is_seen(tmp_path):
+    """That the test above can fail: an import against the street within a function is found."""
+    file = tmp_path / "wrong.py"
+    file.write_text(f"def f():\n    from {PACKAGE}.training.loop import run\n")
+    assert parts_used(file) == {"training"}
+    file.write_text(f"from {PACKAGE} import cli, __version__\nimport {PACKAGE}.data.volume\n")
+    assert parts_used(file) == {"cli", "data"}
+
+
+def test_torch_is_not_needed_before_the_networks():
+    names = [PACKAGE, *(module for name in FREE_OF_TORCH for module in modules(name))]
+    lines = [
+        "import importlib, sys",
+        "for name in ('torch', 'monai', 'slicer', 'qt', 'vtk'): sys.modules[name] = None",
+        f"for name in {names!r}: importlib.import_module(name)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert done.returncode == 0, done.stderr

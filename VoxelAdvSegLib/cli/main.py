@@ -1,0 +1,71 @@
+"""The command line: chooses the command, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from VoxelAdvSegLib import __version__
+from VoxelAdvSegLib.errors import VoxelAdvSegError
+
+# Each command is the module cli/<name>.py with add_arguments(parser) and run(arguments) -> exit code.
+COMMANDS = {
+    "train": "train a model from labeled and unlabeled scans",
+    "segment": "segment scans with a trained model",
+    "evaluate": "measure a model or a folder of segmentations against reference labels",
+    "doctor": "check a data set and list everything that is wrong with it",
+    "demo": "generate scans, train on them and show the result on one page",
+}
+BAD_INPUT = 2
+INTERRUPTED = 130  # as shells report Ctrl-C
+READER_GONE = 141  # as shells report a closed pipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns 0, the command's own code, 2 for bad input or 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        chosen = make_parser(words[0] if words else "").parse_args(words)
+        code = chosen.run(chosen)
+        sys.stdout.flush()
+        return code
+    except VoxelAdvSegError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("VoxelAdvSegLib"):
+            raise
+        print(f"{words[0]} needs the package {error.name}, which is not installed", file=sys.stderr)
+        print("  do        pip install -r VoxelAdvSegLib/requirements.txt", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing more can be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def make_parser(command: str = "") -> argparse.ArgumentParser:
+    """Parser of the command line. Only the named command's module is imported and has its options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m VoxelAdvSegLib",
+        description="Voxel-wise adversarial semi-supervised segmentation of medical volumes.",
+        epilog="'python -m VoxelAdvSegLib COMMAND --help' explains a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"VoxelAdvSegLib {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, purpose in COMMANDS.items():
+        own = commands.add_parser(
+            name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".", allow_abbrev=False
+        )
+        if name == command:
+            module = importlib.import_module(f"VoxelAdvSegLib.cli.{name}")
+            module.add_arguments(own)
+            own.set_defaults(run=module.run)
+    return parser
