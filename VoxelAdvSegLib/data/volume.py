@@ -105,6 +105,7 @@ def read_header(path: Path) -> sitk.ImageFileReader:
         with without_messages():
             reader.ReadImageInformation()
     except RuntimeError as error:
+        check_complete(path)  # says more precisely what is wrong
         raise _unreadable(path, error) from error
     return reader
 
