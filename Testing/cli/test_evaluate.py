@@ -171,3 +171,51 @@ def test_perfect_predictions_of_real_scans(shared_data, tmp_path, capsys):
     assert result["mean"]["dice"] == 1
     assert result["mean"]["hd95_mm"] == 0
     assert all(organ["n"] == 4 for organ in result["organs"].values())
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Writes a model that calls every voxel its first organ, whatever the scan."""
+    from VoxelAdvSegLib.bundle import Bundle, make_network, write_bundle
+    from VoxelAdvSegLib.config import Config, Network, Patches
+    from VoxelAdvSegLib.data.organs import organs_of
+    from VoxelAdvSegLib.data.preprocess import Recipe
+
+    def write(*names):
+        config = Config(network=Network(filters=2), patches=Patches(patch=(16, 16, 16)))
+        network = make_network(config, len(names) + 1)
+        last_bias = [parameter for parameter in network.parameters() if parameter.ndim == 1][-1]
+        last_bias.data[1] += 1000
+        organs = organs_of({name: value for value, name in enumerate(names, start=1)})
+        weights = {"student": network.state_dict()}
+        write_bundle(tmp_path / "model", Bundle(organs, Recipe(), config, "student", weights, {}), "a card")
+        return tmp_path / "model"
+
+    return write
+
+
+def evaluate_model(data, model):
+    arguments = ["--data", data / "dataset.json", "--split", "validation", "--model", model]
+    arguments += ["--device", "cpu", "--output", data / "out" / "report.json"]
+    return main(["evaluate", *map(str, arguments)])
+
+
+def test_organs_of_a_model_are_matched_by_name(data, model):
+    assert evaluate_model(data, model("Spleen", "kidney", "liver")) == 0
+    result = report(data)
+    # the model says spleen everywhere: 27 of 480 voxels in a, none in b
+    assert result["organs"]["spleen"]["dice"] == pytest.approx((2 * 27 / (480 + 27) + 0) / 2)
+    assert result["organs"]["spleen"]["false_present"] == 1
+    assert result["organs"]["liver"]["missed"] == 2
+    assert result["about"]["predicted_by"] == "model"
+    # an organ that the manifest does not ask for is no organ here
+    assert evaluate_model(data, model("kidney", "spleen", "liver")) == 0
+    assert report(data)["organs"]["spleen"]["missed"] == 1
+
+
+def test_an_organ_that_the_model_lacks_is_named(data, model, capsys):
+    assert evaluate_model(data, model("liver", "kidney")) == 2
+    message = capsys.readouterr().err
+    assert "the model does not know every organ" in message
+    assert "remove spleen from 'labels' of dataset.json" in message
+    assert not (data / "out" / "report.json").exists()

@@ -213,3 +213,9 @@ def test_the_shared_manifests_are_read(shared_data):
     ]  # fmt: skip
     assert manifest.organs[2].name == "right parotid"
     assert manifest.modality == "CT"
+
+
+def test_a_mistyped_key_is_guessed(write):
+    with pytest.raises(InputError, match="unknown key 'validaton'") as caught:
+        read_manifest(write(validaton=[]))
+    assert caught.value.do == "write 'validation', or remove the key"

@@ -93,7 +93,7 @@ def _case_table(cases: Sequence[CaseFacts]) -> str:
 
 def _finding_table(findings: Sequence[Finding], width: int) -> str:
     heads = ("", "case", "role", "what was found, and what to do")
-    rows = [(finding.severity, finding.case or "(several)", finding.role) for finding in findings]
+    rows = [(finding.severity, finding.case or "(data set)", finding.role) for finding in findings]
     widths = [max(map(len, column)) for column in zip(heads[:3], *rows, strict=True)]
     indent = sum(widths) + 2 * len(widths)
     text_width = max(width - indent, 40)

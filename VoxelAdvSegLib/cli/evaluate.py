@@ -15,7 +15,7 @@ from VoxelAdvSegLib.data.manifest import ENDINGS, LabeledCase, Manifest, case_na
 from VoxelAdvSegLib.data.organs import Organ, same_name
 from VoxelAdvSegLib.data.volume import Geometry, read_geometry, read_volume
 from VoxelAdvSegLib.errors import InputError
-from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES
+from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES, EmptyDistance
 from VoxelAdvSegLib.evaluation.report import (
     check_writable,
     format_report,
@@ -74,7 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(
-    cases: Sequence[LabeledCase], organs: Sequence[Organ], predict: Predict, empty_distance: str = "diagonal"
+    cases: Sequence[LabeledCase],
+    organs: Sequence[Organ],
+    predict: Predict,
+    empty_distance: EmptyDistance = "diagonal",
 ) -> dict:
     """Report (evaluation.report.summarize) over the cases, one after the other."""
     scores = []
@@ -98,14 +101,15 @@ def labeled_cases(manifest: Manifest, split: str) -> tuple[LabeledCase, ...]:
             f"the list '{split}' is empty", file=manifest.path, expected="cases with labels",
             found="none", do="choose another --split, or add cases",
         )  # fmt: skip
-    without = [case.name for case in cases if not isinstance(case, LabeledCase)]
-    if without:
+    labeled = tuple(case for case in cases if isinstance(case, LabeledCase))
+    if len(labeled) < len(cases):
+        without = [case.name for case in cases if not isinstance(case, LabeledCase)]
         raise InputError(
             f"cases of '{split}' have no label to measure against", file=manifest.path,
             expected='{"image": "...", "label": "..."}', found=f"no label for {', '.join(without)}",
             do="add their labels, or remove these cases from the list",
         )  # fmt: skip
-    return cases
+    return labeled
 
 
 def predictions_in(folder: Path, cases: Sequence[LabeledCase], organs: Sequence[Organ]) -> Predict:

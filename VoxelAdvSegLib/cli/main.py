@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         chosen = make_parser(words[0] if words else "").parse_args(words)
-        code = chosen.run(chosen)
+        code = chosen.execute(chosen)
         sys.stdout.flush()
         return code
     except VoxelAdvSegError as error:
@@ -67,5 +67,5 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
         if name == command:
             module = importlib.import_module(f"VoxelAdvSegLib.cli.{name}")
             module.add_arguments(own)
-            own.set_defaults(run=module.run)
+            own.set_defaults(execute=module.run)
     return parser

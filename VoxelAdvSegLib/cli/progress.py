@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -14,10 +15,11 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Shows done-of-total on a stream (standard error unless told otherwise); clears its bar at the end."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
-        self.started = self.last_line = time.monotonic()
+        self.clock = clock
+        self.started = self.last_line = clock()
 
     def __enter__(self) -> Progress:
         return self
@@ -28,12 +30,16 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Takes the bar off the terminal, so that other text can be printed."""
         if self.terminal:
             self._write("\r\x1b[K")
 
     def __call__(self, done: int, total: int, name: str) -> None:
         """`name` is about to be worked on, `done` of `total` are behind."""
-        now = time.monotonic()
+        now = self.clock()
         left = (now - self.started) / done * (total - done) if done else None
         status = f"{done}/{total}" + (f", {_duration(left)} left" if left is not None else "") + f"  {name}"
         if self.terminal:

@@ -34,12 +34,14 @@ SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "righ
 def compare_labels(manifest: Manifest, cases: Sequence[CaseFacts]) -> list[Finding]:
     """Findings from the organs of labeled cases: absent, cut off, of odd volume, or in odd places."""
     labeled = [case for case in cases if case.organs]
+    sides = list(_sides(manifest, labeled))
+    mirrored = {(finding.case, finding.role) for finding in sides}
     return [
         *_absent_organs(manifest, labeled),
         *_cut_organs(manifest, labeled),
         *_organ_volumes(manifest, labeled),
-        *_sides(manifest, labeled),
-        *_arrangement(manifest, labeled),
+        *sides,
+        *(found for found in _arrangement(manifest, labeled) if (found.case, found.role) not in mirrored),
     ]
 
 
@@ -119,7 +121,6 @@ def _sides(manifest: Manifest, labeled: Sequence[CaseFacts]) -> Iterator[Finding
 def _arrangement(manifest: Manifest, labeled: Sequence[CaseFacts]) -> Iterator[Finding]:
     """Organs that lie the other way round than in most cases, along any axis of the patient."""
     names = [organ.name for organ in manifest.organs]
-    known = {frozenset(pair) for pair in _side_pairs(names)}
     odd: dict[CaseFacts, list[str]] = defaultdict(list)
     for first, second in itertools.combinations(names, 2):
         both = [case for case in labeled if first in case.organs and second in case.organs]
@@ -130,8 +131,6 @@ def _arrangement(manifest: Manifest, labeled: Sequence[CaseFacts]) -> Iterator[F
         spread = np.median(np.abs(offsets - usual), axis=0)
         ordered = np.abs(usual) > np.maximum(CLEAR_ORDER * spread, CLEAR_PART * np.linalg.norm(usual))
         for axis in np.flatnonzero(ordered):
-            if axis == 0 and {first, second} in known:
-                continue  # told by _sides
             opposite = offsets[:, axis] * np.sign(usual[axis]) < -0.5 * abs(usual[axis])
             for index in np.flatnonzero(opposite):
                 where = DIRECTIONS_LPS[axis][0 if offsets[index, axis] > 0 else 1]

@@ -75,7 +75,7 @@ def _intensities(manifest: Manifest, cases: Sequence[CaseFacts]) -> Iterator[Fin
         usual = float(np.median([_brightest(case) for case in cases]))
         yield Finding(
             "warning",
-            f"{len(odd)} of {len(cases)} scans have intensities on another scale "
+            f"intensities of {len(odd)} of {len(cases)} scans are on another scale "
             f"(brightest value {reached}, most often about {_grey(usual)}): "
             f"{list_names([case.name for case in odd])}",
             "nothing for MR with the preset auto, which scales each scan by itself; a CT: export it again",
@@ -89,8 +89,8 @@ def _grids(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
         extent = {case: _extent_xyz_mm(case)[axis] for case in cases}
         spacing_odd.update(outliers(spacing, SPACING_FACTOR))
         extent_odd.update(outliers(extent, EXTENT_FACTOR))
-    usual_spacing = np.median([case.grid.spacing_xyz_mm for case in cases], axis=0) if cases else ()
-    usual_extent = np.median([_extent_xyz_mm(case) for case in cases], axis=0) if cases else ()
+    usual_spacing = np.median([case.grid.spacing_xyz_mm for case in cases], axis=0).tolist() if cases else []
+    usual_extent = np.median([_extent_xyz_mm(case) for case in cases], axis=0).tolist() if cases else []
     for case in cases:
         if min(case.grid.shape_zyx) < FEWEST_VOXELS:
             yield Finding(

@@ -87,7 +87,7 @@ def content_hash(array: np.ndarray) -> str:
     Scans stored along other axes are equal once turned by data.geometry.reorientation.
     """
     voxels = np.ascontiguousarray(array, np.float32) + np.float32(0)  # -0.0 becomes 0.0
-    return hashlib.blake2b(voxels.ravel(), digest_size=16, key=repr(voxels.shape).encode()).hexdigest()
+    return hashlib.blake2b(voxels.data.cast("B"), digest_size=16, key=repr(voxels.shape).encode()).hexdigest()
 
 
 def check_training_data(manifest: Manifest, hashes: Mapping[Path, str]) -> None:
@@ -215,10 +215,10 @@ def _organ_facts(label: np.ndarray, organs: tuple[Organ, ...], geometry: Geometr
             continue
         voxels = np.argwhere(label[box] == index)
         center_xyz = (voxels.mean(axis=0) + [part.start for part in box])[::-1]
-        center = np.asarray(geometry.origin_lps_mm) + direction @ (center_xyz * spacing)
+        x, y, z = (np.asarray(geometry.origin_lps_mm) + direction @ (center_xyz * spacing)).tolist()
         facts[organs[index - 1].name] = OrganFacts(
             volume_ml=float(len(voxels) * spacing.prod() / 1000),
-            center_lps_mm=tuple(map(float, center)),
+            center_lps_mm=(x, y, z),
             at_border=any(
                 part.start == 0 or part.stop == size for part, size in zip(box, label.shape, strict=True)
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from dataclasses import dataclass
@@ -103,15 +104,15 @@ def read_manifest(path: Path, problems: list[Problem] | None = None) -> Manifest
 
     path = Path(path).absolute()
     content = _read_json(path)
-    unknown = sorted(set(content) - KNOWN_KEYS)
-    if unknown:
+    for key in sorted(set(content) - KNOWN_KEYS):
+        meant = difflib.get_close_matches(key, KNOWN_KEYS, n=1)
         tell(
             InputError(
-                f"the manifest has an unknown key '{unknown[0]}'",
+                f"the manifest has an unknown key '{key}'",
                 file=path,
-                expected=f"some of {', '.join(sorted(KNOWN_KEYS))}",
-                found=", ".join(unknown),
-                do="correct or remove the key",
+                expected="labels, training, unlabeled, validation, test, or a key that describes",
+                found=key,
+                do=f"write '{meant[0]}', or remove the key" if meant else "remove the key",
             )
         )
     return Manifest(

@@ -144,8 +144,8 @@ def _distance_values(
 def _distances(
     prediction_surface: np.ndarray, reference_surface: np.ndarray, spacing_zyx: Sequence[float]
 ) -> SurfaceDistances:
-    from_reference = ndimage.distance_transform_edt(~reference_surface, sampling=spacing_zyx)
-    from_prediction = ndimage.distance_transform_edt(~prediction_surface, sampling=spacing_zyx)
+    from_reference = np.asarray(ndimage.distance_transform_edt(~reference_surface, spacing_zyx))
+    from_prediction = np.asarray(ndimage.distance_transform_edt(~prediction_surface, spacing_zyx))
     return SurfaceDistances(from_reference[prediction_surface], from_prediction[reference_surface])
 
 
