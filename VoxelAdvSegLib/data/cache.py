@@ -84,7 +84,10 @@ def prepare_unlabeled(
     def one(case: UnlabeledCase | LabeledCase) -> UnlabeledArrays:
         def make() -> dict[str, np.ndarray]:
             volume = read_volume(case.image)
-            return {"image": _half(prepare(volume, recipe).array), "content": np.array(content_hash(volume.array))}
+            return {
+                "image": _half(prepare(volume, recipe).array),
+                "content": np.array(content_hash(volume.array)),
+            }
 
         arrays = _cached(folder, _key(recipe, case.image), make, ("image",))
         return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]))

@@ -122,7 +122,9 @@ def _mean_sd(parts: Sequence[np.ndarray]) -> tuple[float, float]:
     return mean, max(variance, 1e-12) ** 0.5
 
 
-def make_plan(config: Config, facts: Statistics, machine: Machine, organs: Sequence[Organ], mirror_axes: Sequence[str]) -> Plan:
+def make_plan(
+    config: Config, facts: Statistics, machine: Machine, organs: Sequence[Organ], mirror_axes: Sequence[str]
+) -> Plan:
     """The configuration with every open setting decided, by rules on facts and machine alone.
 
     Raises ConfigError when no patch fits the machine's memory.
@@ -149,7 +151,9 @@ def make_plan(config: Config, facts: Statistics, machine: Machine, organs: Seque
         steps = int(np.clip(150 * facts.labeled + 50 * facts.unlabeled, 2000, 15000))
     if config.training.minutes is not None:
         steps = None
-        says.append(f"The number of steps is measured, so that all ends within {config.training.minutes:g} minutes.")
+        says.append(
+            f"The number of steps is measured, so that all ends within {config.training.minutes:g} minutes."
+        )
     else:
         says.append(f"The training runs for {steps} steps.")
     mirrors = _mirror_axes(config, organs, mirror_axes, says)
@@ -195,7 +199,9 @@ def _largest_patch(config: Config, machine: Machine) -> int:
     return min(voxels, LARGEST_PATCH.get(machine.kind, LARGEST_PATCH["cpu"]))
 
 
-def _working_grid(config: Config, facts: Statistics, largest: int, says: list[str]) -> tuple[tuple | None, np.ndarray]:
+def _working_grid(
+    config: Config, facts: Statistics, largest: int, says: list[str]
+) -> tuple[tuple | None, np.ndarray]:
     """Spacing (x, y, z mm; None: as it is) and the median scan's size in working voxels."""
     shapes = np.asarray(facts.shapes_xyz, float)
     spacings = np.asarray(facts.spacings_xyz_mm)
@@ -245,7 +251,10 @@ def _batch(config: Config, voxels: int, machine: Machine) -> tuple[int, int]:
     most = 4 if machine.kind == "cuda" else 2
     size = int(np.clip(STEP_PATCHES_VOXELS // voxels, 2, most))
     filters = config.network.filters or 16
-    while size > 1 and memory_need(voxels, 2 * size, filters, machine.kind) > MEMORY_SHARE * machine.memory_bytes:
+    while (
+        size > 1
+        and memory_need(voxels, 2 * size, filters, machine.kind) > MEMORY_SHARE * machine.memory_bytes
+    ):
         size -= 1
     return config.patches.batch_labeled or size, config.patches.batch_unlabeled or size
 
@@ -261,7 +270,9 @@ def _filters(config: Config, voxels: int, machine: Machine) -> int:
     return 8
 
 
-def _mirror_axes(config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]) -> tuple[str, ...]:
+def _mirror_axes(
+    config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]
+) -> tuple[str, ...]:
     if config.patches.mirror_axes is not None:
         return config.patches.mirror_axes
     sided = names_a_side(organs)
@@ -277,7 +288,9 @@ def _mirror_axes(config: Config, organs: Sequence[Organ], listed: Sequence[str],
 
 def _role_sentences(facts: Statistics, semi: bool) -> list[str]:
     if not semi:
-        return [f"{facts.labeled} labeled scans are used; the {facts.unlabeled} unlabeled ones are left alone."]
+        return [
+            f"{facts.labeled} labeled scans are used; the {facts.unlabeled} unlabeled ones are left alone."
+        ]
     return [f"{facts.labeled} labeled and {facts.unlabeled} unlabeled scans are used."]
 
 

@@ -37,7 +37,9 @@ def load_checkpoint(path: Path, networks: nn.ModuleDict, players: Mapping[str, P
     tensors, about = read_tensors(path)
     own = networks.state_dict()
     found = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    if about.get("version") != VERSION or {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in found.items()}:
+    if about.get("version") != VERSION or {k: v.shape for k, v in own.items()} != {
+        k: v.shape for k, v in found.items()
+    }:
         raise RunError(
             "the checkpoint does not fit this run",
             file=path,
@@ -50,7 +52,9 @@ def load_checkpoint(path: Path, networks: nn.ModuleDict, players: Mapping[str, P
             value.copy_(found[name])
     for name, player in players.items():
         prefix = f"optimizer.{name}."
-        _fill_optimizer(player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        _fill_optimizer(
+            player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
     return about["progress"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,7 +38,7 @@ def take_step(
     """Every player's turn, then what the method moves itself.
 
     Random numbers depend on seed and step alone, so a resumed run draws what it would have drawn.
-    Raises RunError when an objective is not finite; nothing is moved by that turn.
+    Raises RunError when an objective or its gradient is not finite; nothing is moved by that turn.
     """
     torch.manual_seed(seed * SEED_STRIDE + step)
     report = StepReport()
@@ -48,7 +49,9 @@ def take_step(
         if not turn.terms:
             continue
         if measure_ratios and turn.player == "student":
-            report.ratios = gradient_ratios(turn.terms, method.shared_parameters())
+            # Scaled, or gradients of small terms vanish in fp16; the ratio is the same.
+            scaled = {k: Term(scaler.scale(t.value), t.weight) for k, t in turn.terms.items()}
+            report.ratios = gradient_ratios(scaled, method.shared_parameters())
             method.note_gradient_ratios(report.ratios)
         player = method.players[turn.player]
         report.lr[turn.player] = _move(player, turn.player, turn.terms, step, total, scaler)
@@ -62,26 +65,35 @@ def _move(
 ) -> float:
     objective = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     if not torch.isfinite(objective):
-        found = ", ".join(f"{k} {float(t.value):g}" for k, t in terms.items())
-        raise RunError(
-            f"step {step}: the objective of the {name} is not finite",
-            expected="finite loss terms",
-            found=found,
-            do="the last good checkpoint is kept; lower the learning rate (--set lr=...) or switch off half "
-            "precision (--set amp=off), then --resume",
-        )
+        raise _not_finite(step, f"objective of the {name}", terms)
     rate = player.lr_at(step, total)
     for group in player.optimizer.param_groups:
         group["lr"] = rate
     player.optimizer.zero_grad(set_to_none=True)
     own = player.parameters
+    half = player.scaled and scaler.is_enabled()
     # Gradient reaches this player's parameters and no other's.
-    scaler.scale(objective).backward(inputs=own)
-    if player.clip is not None:
+    (scaler.scale(objective) if half else objective).backward(inputs=own)
+    if half:
         scaler.unscale_(player.optimizer)
-        torch.nn.utils.clip_grad_norm_(own, player.clip)
-    scaler.step(player.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(own, math.inf if player.clip is None else player.clip)
+    if half:
+        scaler.step(player.optimizer)  # passes over a step whose gradient overflowed
+        return rate
+    if not torch.isfinite(norm):
+        raise _not_finite(step, f"gradient of the {name}", terms)
+    player.optimizer.step()
     return rate
+
+
+def _not_finite(step: int, what: str, terms: Mapping[str, Term]) -> RunError:
+    return RunError(
+        f"step {step}: the {what} is not finite",
+        expected="finite loss terms and gradients",
+        found=", ".join(f"{k} {float(t.value):g}" for k, t in terms.items()),
+        do="the last good checkpoint is kept; lower the learning rate (--set lr=...) or switch off half "
+        "precision (--set amp=off), then --resume",
+    )
 
 
 def gradient_ratios(terms: Mapping[str, Term], shared: list[torch.nn.Parameter]) -> dict[str, float]:
@@ -96,4 +108,6 @@ def _gradient_norm(value: Tensor, parameters: list[torch.nn.Parameter]) -> float
     if not value.requires_grad:
         return 0.0
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return float(torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm())
+    return float(
+        torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm()
+    )

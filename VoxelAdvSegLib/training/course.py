@@ -1,0 +1,314 @@
+"""The course of a run: steps, and what is due between them - diary, validation, previews, checkpoints."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from VoxelAdvSegLib.bundle import Bundle, write_bundle
+from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
+from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.evaluation.metrics import dice
+from VoxelAdvSegLib.inference.windows import predict_probabilities
+from VoxelAdvSegLib.methods.contract import Method
+from VoxelAdvSegLib.methods.optimizers import precision
+from VoxelAdvSegLib.training.batches import Batches
+from VoxelAdvSegLib.training.card import model_card, provenance
+from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from VoxelAdvSegLib.training.loop import StepReport, take_step
+from VoxelAdvSegLib.training.previews import evaluating, write_preview
+from VoxelAdvSegLib.training.recalibrate import recalibrate
+from VoxelAdvSegLib.training.run_folder import RunFolder
+
+LOG_EVERY = 10  # steps that share a line of the diary
+BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
+BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
+TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
+PROVISIONAL_STEPS = 2000  # T of the schedules until then
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: finished, or stopped by a person or the clock; dice: final validation, by organ."""
+
+    reason: str
+    step: int
+    model: Path
+    dice: dict[str, float | None]
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers besides tensors."""
+
+    step: int = 0
+    total: int = PROVISIONAL_STEPS
+    plans: int = 0  # how often a time budget was turned into steps: at first, and at a tenth
+    elapsed: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+
+
+@dataclass
+class Course:
+    folder: RunFolder
+    config: Config
+    recipe: Recipe
+    organs: Sequence[Organ]
+    method: Method
+    batches: Batches
+    labeled: Sequence[LabeledArrays]
+    unlabeled: Sequence[UnlabeledArrays]
+    validation: Sequence[LabeledArrays]
+    device: torch.device
+    tell: Callable[..., None]
+    progress: Progress = field(default_factory=Progress)
+
+    def run(self, resume: bool) -> Outcome:
+        """Steps until the end, a STOP file, Ctrl-C or the end of the time budget; then the model."""
+        self._began = time.monotonic()
+        self._durations: list[float] = []
+        if self.config.training.steps is not None:
+            self.progress.total = self.config.training.steps
+        if resume and self.folder.last.exists():
+            saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
+            self.progress = Progress(**saved)
+        self.folder.stop.unlink(missing_ok=True)
+        scaler = torch.amp.GradScaler(
+            self.device.type, enabled=precision(self.config, self.device) is torch.float16
+        )
+        reason = "finished"
+        with _Interrupt() as interrupt:
+            while self.progress.step < self.progress.total:
+                self._one_step(scaler)
+                self._between_steps()
+                if interrupt.seen or self.folder.stop.exists():
+                    reason = "stopped"
+                elif self._out_of_time():
+                    reason = "out of time"
+                if reason != "finished":
+                    break
+            self._flush()
+            self._save()
+            return self._finish(reason)
+
+    # --- one step -----------------------------------------------------------------------------
+
+    def _one_step(self, scaler: torch.amp.GradScaler) -> None:
+        begin = time.monotonic()
+        p = self.progress
+        self.method.steps = p.total
+        every = self.config.training.gradient_ratio_every
+        batch = self.batches.at(p.step, *self.method.batch_sizes(p.step))
+        report = take_step(
+            self.method, batch, p.step, p.total, self.config.training.seed, scaler,
+            measure_ratios=every > 0 and p.step % every == 0,
+        )  # fmt: skip
+        p.step += 1
+        seconds = time.monotonic() - begin
+        p.elapsed += seconds
+        self._durations.append(seconds)
+        self._note(report)
+        self._plan_budget()
+
+    def _plan_budget(self) -> None:
+        """Turns minutes into steps after the first ten, and once more at a tenth of them."""
+        minutes, p = self.config.training.minutes, self.progress
+        if minutes is None:
+            return
+        first = p.plans == 0 and p.step == TIMED_STEPS[1]
+        again = p.plans == 1 and p.step >= max(p.total // 10, TIMED_STEPS[1] + 10)
+        if not (first or again):
+            return
+        recent = (
+            self._durations[-(TIMED_STEPS[1] - TIMED_STEPS[0]) :]
+            if first
+            else self._durations[TIMED_STEPS[0] :]
+        )
+        # The mean where there are many: it holds what validation and previews cost on the way.
+        per_step = statistics.median(recent) if first else self._spent() / p.step
+        left = BUDGET_SHARE * 60 * minutes - self._spent()
+        p.total = max(p.step + 1, p.step + int(left / max(per_step, 1e-6)))
+        p.plans += 1
+        self.method.steps = p.total
+        self.tell(
+            "plan", steps=p.total, seconds_per_step=per_step,
+            text=f"{p.total} steps of {per_step:.2f} s fit into {minutes:g} minutes.",
+        )  # fmt: skip
+
+    def _spent(self) -> float:
+        """Seconds of this run so far, earlier sittings included."""
+        return max(self.progress.elapsed, time.monotonic() - self._began)
+
+    def _out_of_time(self) -> bool:
+        minutes = self.config.training.minutes
+        return minutes is not None and self._spent() > BUDGET_END * 60 * minutes
+
+    # --- the diary ----------------------------------------------------------------------------
+
+    def _note(self, report: StepReport) -> None:
+        if not hasattr(self, "_pending"):
+            self._pending: list[StepReport] = []
+        self._pending.append(report)
+        if self.progress.step % LOG_EVERY == 0 or self.progress.step <= 1 or report.ratios:
+            self._flush()
+
+    def _flush(self) -> None:
+        """One event for the steps since the last one: means of the terms, latest of the rest."""
+        pending, self._pending = getattr(self, "_pending", []), []
+        if not pending:
+            return
+        terms: dict[str, dict[str, list]] = {}
+        for report in pending:
+            for player, values in report.terms.items():
+                for name, value in values.items():
+                    terms.setdefault(player, {}).setdefault(name, []).append(value)
+        last = pending[-1]
+        recent = self._durations[-50:]
+        p = self.progress
+        self.tell(
+            "step",
+            step=p.step,
+            steps=p.total,
+            terms={
+                player: {name: float(torch.stack(v).float().mean()) for name, v in values.items()}
+                for player, values in terms.items()
+            },
+            weights=last.weights,
+            lr=last.lr,
+            observed={k: _plain(v) for k, v in last.observed.items()},
+            gradient_ratios=last.ratios,
+            seconds_per_step=statistics.median(recent),
+            seconds_left=(p.total - p.step) * statistics.fmean(recent),
+        )
+
+    # --- between steps ------------------------------------------------------------------------
+
+    def _between_steps(self) -> None:
+        t, p = self.config.training, self.progress
+        if p.step >= p.total:
+            return
+        begin = time.monotonic()
+        if self.validation and p.step % (t.validate_every or max(1, p.total // 10)) == 0:
+            self._validate(self.validation[: t.validation_cases])
+        if self.unlabeled and p.step % (t.preview_every or max(1, p.total // 20)) == 0:
+            self._preview()
+        p.elapsed += time.monotonic() - begin
+        if p.step % (t.checkpoint_every or max(1, p.total // 20)) == 0:
+            self._save()
+
+    def _validate(self, cases: Sequence[LabeledArrays], final: bool = False) -> dict[str, float | None]:
+        """Dice per organ on the working grid; the best so far is kept as a checkpoint."""
+        p = self.progress
+        scores: list[list[float | None]] = []
+        network = self.method.segmenter()
+        assert self.config.patches.patch is not None
+        with evaluating(network):
+            for done, case in enumerate(cases, 1):
+                volume = torch.from_numpy(np.ascontiguousarray(case.image, np.float32))[None, None]
+                probabilities = predict_probabilities(
+                    network, volume.to(self.device), self.config.patches.patch[::-1], self.config.inference
+                )
+                guess = probabilities.argmax(0).cpu().numpy()
+                scores.append([dice(guess == k, case.label == k) for k in range(1, len(self.organs) + 1)])
+                self.tell("progress", phase="validation", done=done, total=len(cases))
+        by_organ = {organ.name: _mean([row[i] for row in scores]) for i, organ in enumerate(self.organs)}
+        mean = _mean(list(by_organ.values()))
+        is_best = not final and mean is not None and (p.best is None or mean > p.best)
+        if is_best:
+            p.best, p.best_step = mean, p.step
+            save_checkpoint(self.folder.best, self.method.networks, {}, vars(p))
+        self.tell(
+            "validation", step=p.step, dice=by_organ, mean=mean, cases=len(cases), best=is_best, final=final
+        )
+        return {**by_organ, "mean": mean}
+
+    def _preview(self) -> None:
+        file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
+        case = self.unlabeled[0]
+        write_preview(file, case.image, self.method, self.config, self.device)
+        self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
+        self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _finish(self, reason: str) -> Outcome:
+        p, t = self.progress, self.config.training
+        # A run cut short has not come down to small steps yet: its best moment is the better model.
+        use_best = (
+            self.folder.best.exists()
+            and p.best_step is not None
+            and (t.checkpoint == "best" or reason == "stopped")
+        )
+        if use_best:
+            tensors, _ = read_tensors(self.folder.best)
+            self.method.networks.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
+        if t.bn_recalibrate:
+            recalibrate(
+                self.method.segmenter(),
+                self.batches,
+                p.step,
+                self.method.batch_sizes(p.step),
+                t.bn_recalibrate,
+            )
+        scores = self._validate(self.validation, final=True) if self.validation else {}
+        facts = provenance(
+            self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
+            p.best_step if use_best else p.step, scores,
+        )  # fmt: skip
+        bundle = Bundle(
+            tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts
+        )
+        write_bundle(self.folder.model, bundle, model_card(bundle))
+        if self.unlabeled:
+            self._preview()
+        self.tell("end", reason=reason, step=p.step, steps=p.total, model=self.folder.model.name, dice=scores)
+        return Outcome(reason, p.step, self.folder.model, scores)
+
+
+class _Interrupt:
+    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> _Interrupt:
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+            for number in self._before:
+                signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+        self.seen = True
+
+    def __exit__(self, *error: object) -> None:
+        if self._main:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,64 @@
+"""Small pictures of the training at work: prediction and discriminator map of one unlabeled scan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.inference.discriminator_map import predict_with_map, quantize
+from VoxelAdvSegLib.inference.windows import predict_probabilities
+from VoxelAdvSegLib.methods.contract import Method
+
+
+@contextlib.contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Networks in evaluation mode, each put back as it was."""
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+
+
+def write_preview(
+    path: Path, image: np.ndarray, method: Method, config: Config, device: torch.device
+) -> None:
+    """An .npz with image (float16), label and, where there is a discriminator, looks_labeled (uint8).
+
+    All (z, y, x) on the working grid; looks_labeled 0 to 255 stands for 0 to 1.
+    """
+    volume = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None].to(device)
+    settings = config.inference
+    segmenter = method.segmenter()
+    networks = method.networks
+    content = {"image": np.asarray(image, np.float16)}
+    adversary = getattr(method, "adversary", None)
+    assert config.patches.patch is not None
+    with evaluating(*networks.values()):
+        if adversary is not None:
+            probabilities, looks = predict_with_map(
+                segmenter,
+                networks["student"],
+                adversary.discriminator,
+                adversary.fusion,
+                volume,
+                config,
+                settings,
+            )
+            content["looks_labeled"] = quantize(looks).cpu().numpy()
+        else:
+            probabilities = predict_probabilities(segmenter, volume, config.patches.patch[::-1], settings)
+    content["label"] = probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.partial.npz")
+    np.savez_compressed(temporary, **content)
+    temporary.replace(path)

@@ -1,0 +1,335 @@
+"""From a request to a trained model: data, plan, network and method made ready, then the course run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from VoxelAdvSegLib import __version__
+from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, start_from
+from VoxelAdvSegLib.config import Config, resolve
+from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_labeled, prepare_unlabeled
+from VoxelAdvSegLib.data.doctor import check_training_data
+from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
+from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
+from VoxelAdvSegLib.data.sampling import PatchPlan
+from VoxelAdvSegLib.errors import BundleError, ConfigError, InputError, VoxelAdvSegError
+from VoxelAdvSegLib.inference.segment import find_bundle
+from VoxelAdvSegLib.methods import METHODS
+from VoxelAdvSegLib.methods.contract import Method
+from VoxelAdvSegLib.networks.device import choose_device, describe_machine
+from VoxelAdvSegLib.training.batches import Batches
+from VoxelAdvSegLib.training.course import Course, Outcome
+from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
+from VoxelAdvSegLib.training.loop import SEED_STRIDE
+from VoxelAdvSegLib.training.run_folder import (
+    RunDescription,
+    RunFolder,
+    claimed,
+    read_description,
+    write_description,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for; overrides: settings of config.py by name."""
+
+    data: Path
+    run: Path
+    preset: str = "auto"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    init: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Prepared arrays by role; a validation case is never a training case."""
+
+    labeled: Sequence[LabeledArrays]
+    unlabeled: Sequence[UnlabeledArrays]
+    validation: Sequence[LabeledArrays]
+
+
+def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
+    """Runs or resumes a training; `watch` gets every event that goes into events.jsonl.
+
+    Raises VoxelAdvSegError for what the user can repair. A run that could not begin leaves
+    nothing behind; one that had begun keeps its last checkpoint.
+    """
+    folder = RunFolder(Path(request.run).absolute())
+    config = resolve(request.preset, request.overrides)
+    _check_method(config)
+    manifest = _read_data(request.data, config)
+    is_new = not folder.path.exists()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(folder, request.resume))
+            description = _describe(request, folder, config, manifest)
+            events = EventWriter(folder.events)
+            stack.callback(events.close)
+
+            def tell(type: str, **fields: Any) -> None:
+                watch(events.write(type, **fields))
+
+            device = choose_device(description.config.training.device)
+            _announce(description, folder, device, request.resume, tell)
+            with _failures_told(tell):
+                cases = _prepare_cases(manifest, description, folder, tell)
+                if not request.resume:
+                    write_description(folder, description)
+        except VoxelAdvSegError:
+            if not request.resume and not folder.config.exists():
+                stack.close()
+                _clear(folder, is_new)
+            raise
+        with _failures_told(tell):
+            return _run(request, folder, description, manifest, cases, device, tell)
+
+
+def _check_method(config: Config) -> None:
+    name = config.training.method
+    if name not in METHODS:
+        raise ConfigError("unknown method", expected=" | ".join(METHODS), found=name, do="correct --method")
+
+
+def _read_data(path: Path, config: Config) -> Manifest:
+    manifest = read_manifest(path)
+    check_roles(manifest)
+    for split, needed in (("training", True), ("unlabeled", config.training.method != "supervised")):
+        if needed and not manifest.split(split):
+            raise InputError(
+                f"the manifest's list '{split}' is empty",
+                file=path,
+                expected="at least one case",
+                found="none",
+                do="add labeled scans"
+                if split == "training"
+                else "add unlabeled scans, or train with --method supervised",
+            )
+    return manifest
+
+
+def _describe(request: Request, folder: RunFolder, config: Config, manifest: Manifest) -> RunDescription:
+    """The run's description: read back when it goes on, planned when it is new."""
+    if request.resume:
+        description = read_description(folder)
+        if [asdict(o)["name"] for o in manifest.organs] != [o["name"] for o in description.organs]:
+            raise InputError(
+                "the manifest has other organs than the run", file=manifest.path,
+                expected=", ".join(o["name"] for o in description.organs),
+                found=", ".join(o.name for o in manifest.organs), do="resume with the manifest that began it",
+            )  # fmt: skip
+        device = request.overrides.get("device")
+        if device:
+            description = replace(
+                description,
+                config=replace(
+                    description.config, training=replace(description.config.training, device=device)
+                ),
+            )
+        return description
+    init = None if request.init is None else find_bundle(Path(request.init))
+    recipe = None
+    if init is not None:
+        bundle = read_bundle(init)
+        recipe = bundle.recipe
+        config = _like_model(config, bundle, request.overrides)
+    facts = gather_statistics(manifest, config)
+    machine = describe_machine(choose_device(config.training.device))
+    plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes)
+    sentences = list(plan.sentences)
+    if init is not None:
+        sentences.append(f"The training goes on from an earlier model ({init.name}) with its preprocessing.")
+    return RunDescription(
+        config=plan.config,
+        recipe=recipe or plan.recipe,
+        data=str(manifest.path),
+        init=None if init is None else str(init),
+        organs=[asdict(organ) for organ in manifest.organs],
+        sentences=sentences,
+    )
+
+
+def _like_model(config: Config, bundle: Bundle, overrides: Mapping[str, Any]) -> Config:
+    """The configuration with the model's architecture and working grid, where nothing else was set."""
+    set_by_hand = {key.rpartition(".")[2] for key in overrides}
+    grid = {"spacing_mm", "recipe", "shape", "window"} & set_by_hand
+    if grid:
+        raise ConfigError(
+            f"'{sorted(grid)[0]}' cannot be changed when training goes on from a model",
+            expected="the model's own preprocessing",
+            found=f"--set {sorted(grid)[0]}=...",
+            do="leave it out, or train from scratch without --init",
+        )
+    network = replace(config.network, filters=bundle.config.network.filters, norm=bundle.config.network.norm)
+    patches = config.patches
+    if "patch" not in set_by_hand:
+        patches = replace(patches, patch=bundle.config.patches.patch)
+    preprocessing = replace(
+        bundle.config.preprocessing, spacing_mm=bundle.recipe.spacing_xyz_mm, shape=bundle.recipe.shape_xyz
+    )
+    return replace(config, network=network, patches=patches, preprocessing=preprocessing)
+
+
+def _announce(
+    description: RunDescription, folder: RunFolder, device: torch.device, resumed: bool, tell: Callable
+) -> None:
+    tell(
+        "start",
+        protocol=PROTOCOL,
+        version=__version__,
+        method=description.config.training.method,
+        preset=description.config.preset,
+        organs=[{"name": o["name"], "color_rgb": o["color_rgb"]} for o in description.organs],
+        device=str(device),
+        steps=description.config.training.steps,
+        minutes=description.config.training.minutes,
+        resumed=resumed,
+        plan=description.sentences,
+        run=str(folder.path),
+    )
+
+
+def _prepare_cases(
+    manifest: Manifest, description: RunDescription, folder: RunFolder, tell: Callable
+) -> Cases:
+    recipe, cache = description.recipe, folder.cache
+
+    def progress(phase: str) -> Callable[[int, int], None]:
+        return lambda done, total: tell("progress", phase=phase, done=done, total=total)
+
+    labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache, progress("labeled scans"))
+    unlabeled: list[UnlabeledArrays] = []
+    if description.config.training.method != "supervised":
+        unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"))
+    validation = prepare_labeled(
+        manifest.validation, manifest.organs, recipe, cache, progress("validation scans")
+    )
+    by_name = {
+        (role, a.name): a.content
+        for role, arrays in (("training", labeled), ("unlabeled", unlabeled), ("validation", validation))
+        for a in arrays
+    }
+    check_training_data(
+        manifest,
+        {
+            case.image: by_name[role, case.name]
+            for role in ("training", "unlabeled", "validation")
+            for case in manifest.split(role)
+            if (role, case.name) in by_name
+        },
+    )
+    _warn_of_missing_organs(manifest, labeled, tell)
+    return Cases(labeled, unlabeled, validation)
+
+
+def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays], tell: Callable) -> None:
+    for index, organ in enumerate(manifest.organs, 1):
+        if not any((case.label == index).any() for case in labeled):
+            tell(
+                "message", level="warning", text=f"No labeled scan shows {organ.name}: it cannot be learned."
+            )
+
+
+def _run(
+    request: Request,
+    folder: RunFolder,
+    description: RunDescription,
+    manifest: Manifest,
+    cases: Cases,
+    device: torch.device,
+    tell: Callable,
+) -> Outcome:
+    config = description.config
+    if device.type == "cpu":
+        # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    method = _make_method(config, manifest, cases, description, device, tell)
+    batches = Batches(
+        cases.labeled,
+        cases.unlabeled,
+        _patch_plan(config, description, cases),
+        config.patches.foreground_patches,
+        config.training.seed,
+        device,
+    )
+    course = Course(
+        folder=folder, config=config, recipe=description.recipe, organs=manifest.organs, method=method, batches=batches,
+        labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
+    )  # fmt: skip
+    return course.run(resume=request.resume)
+
+
+def _make_method(
+    config: Config,
+    manifest: Manifest,
+    cases: Cases,
+    description: RunDescription,
+    device: torch.device,
+    tell: Callable,
+) -> Method:
+    classes = len(manifest.organs) + 1
+    torch.manual_seed(config.training.seed * SEED_STRIDE - 1)  # weights; steps have the seeds from there on
+    network = make_network(config, classes)
+    if config.network.init_output_prior:
+        counts = sum(np.bincount(np.asarray(c.label).ravel(), minlength=classes) for c in cases.labeled)
+        network.set_output_prior([float(n) for n in np.asarray(counts) / np.sum(counts)])
+    if description.init is not None:
+        new = start_from(network, manifest.organs, read_bundle(Path(description.init)))
+        tell(
+            "message",
+            level="info",
+            text="New organs: " + ", ".join(new) if new else "All organs are known to the model.",
+        )
+    network = network.to(device, memory_format=torch.channels_last_3d)
+    module, name = METHODS[config.training.method]
+    made = getattr(importlib.import_module(module), name)(
+        config, network, classes, config.training.steps or 0, len(cases.labeled)
+    )
+    made.networks.to(device)
+    return made
+
+
+def _patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
+    assert config.patches.patch is not None
+    mirrors = config.patches.mirror_axes or ()
+    spacing = description.recipe.spacing_xyz_mm or (1.0, 1.0, 1.0)
+    return PatchPlan(
+        shape_zyx=config.patches.patch[::-1],
+        augment=config.patches.augment,
+        spacing_zyx_mm=spacing[::-1],
+        mirror_zyx=("z" in mirrors, "y" in mirrors, "x" in mirrors),
+    )
+
+
+@contextlib.contextmanager
+def _failures_told(tell: Callable) -> Iterator[None]:
+    """A failure is the last event of the diary, in the words a person sees."""
+    try:
+        yield
+    except VoxelAdvSegError as error:
+        tell("error", text=str(error))
+        raise
+    except (BundleError, MemoryError, RuntimeError) as error:
+        tell("error", text=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _clear(folder: RunFolder, is_new: bool) -> None:
+    """What a run that never began has put into its folder."""
+    shutil.rmtree(folder.cache, ignore_errors=True)
+    folder.events.unlink(missing_ok=True)
+    (folder.path / ".lock").unlink(missing_ok=True)
+    if is_new and folder.path.is_dir() and not any(folder.path.iterdir()):
+        folder.path.rmdir()
