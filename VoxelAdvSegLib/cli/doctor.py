@@ -69,7 +69,7 @@ def _organ_table(diagnosis: Diagnosis) -> str:
         volumes = [case.organs[organ.name].volume_ml for case in labeled if organ.name in case.organs]
         row = [organ.name, f"{len(volumes)} of {len(labeled)}", "", ""]
         if volumes:
-            row[2:] = [f"{np.median(volumes):.3g}", _range(volumes)]
+            row[2:] = [_number(float(np.median(volumes))), _range(volumes)]
         rows.append(row)
     return align(rows, left=(0, 3))
 
