@@ -11,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.geometry import to_image
+from VoxelAdvSegLib.data.integrity import check_complete, without_messages
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.data.volume import Geometry
-from VoxelAdvSegLib.errors import ConfigError, RunError
+from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 ENDINGS = (".seg.nrrd", ".dcm", *IMAGE_ENDINGS)
@@ -47,8 +48,7 @@ def write_segmentation(
     if ending == ".seg.nrrd":
         for key, text in segmentation_header(geometry, organs).items():
             image.SetMetaData(key, text)
-    with replacing(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    _write_image(image, path)
 
 
 def write_map(array: np.ndarray, geometry: Geometry, path: str | Path) -> None:
@@ -56,9 +56,7 @@ def write_map(array: np.ndarray, geometry: Geometry, path: str | Path) -> None:
     path = Path(path)
     if _ending(path) not in IMAGE_ENDINGS:
         raise _unknown_ending(path, IMAGE_ENDINGS)
-    with replacing(path) as temporary:
-        image = to_image(np.asarray(array, np.float32), geometry)
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    _write_image(to_image(np.asarray(array, np.float32), geometry), path)
 
 
 def organ_volumes_ml(array: np.ndarray, geometry: Geometry, organs: Sequence[Organ]) -> dict[str, float]:
@@ -105,15 +103,27 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         raise RunError(
             "the result cannot be written", file=path, expected="a folder with room that may be written to",
-            found=" ".join(str(error).rpartition("ERROR:")[2].split()), do="choose another output folder",
+            found=" ".join(str(error).rpartition("ERROR:")[2].split())[:200],
+            do="make room or choose another output folder",
         ) from error  # fmt: skip
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _write_image(image: sitk.Image, path: Path) -> None:
+    with replacing(path) as temporary:
+        with without_messages():
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        try:
+            check_complete(temporary)  # ITK does not notice when the disk is full under a NIfTI file
+        except InputError as cut:
+            raise OSError(f"a file that is cut short: {cut.found}") from cut
 
 
 def _organ_values(array: np.ndarray, organs: Sequence[Organ]) -> np.ndarray:
