@@ -1,5 +1,8 @@
 """Results on disk: read back by our own readers and by others', on exactly the input's grid."""
 
+import subprocess
+import sys
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -233,3 +236,12 @@ def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         write_map(classes(), GRID, tmp_path / "out" / "map.nrrd")
+
+
+def test_dicom_libraries_are_loaded_for_dicom_only():
+    code = (
+        "import sys, VoxelAdvSegLib.data.labels, VoxelAdvSegLib.inference.output;"
+        "print(sorted({'pydicom', 'highdicom', 'slicerio', 'nrrd', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -17,6 +17,8 @@ from VoxelAdvSegLib.errors import InputError
 
 NIFTI_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
+BARE_ENDINGS = frozenset((".img", ".hdr", ".gipl", ".vtk"))
+VTK_HEADER_BYTES = 400
 CHUNK_BYTES = 1 << 22
 
 _messages_lock = threading.Lock()
@@ -48,6 +50,20 @@ def check_complete(path: Path) -> None:
     header = _nifti_header(path, head)
     if header is not None and length < header.file_bytes:
         raise _cut(path, f"{header.file_bytes} bytes, as its header says", f"{length} bytes")
+
+
+def check_raw_size(path: Path, voxel_bytes: int) -> None:
+    """Raises InputError when a file that keeps its voxels bare is too short to hold them.
+
+    So do Analyze pairs, GIPL and binary VTK, whose readers fill what is missing with anything.
+    """
+    ending = path.suffix.lower()
+    data = path.with_suffix(".img") if ending == ".hdr" else path
+    if ending not in BARE_ENDINGS or not data.is_file() or b"ASCII" in _head(data)[:VTK_HEADER_BYTES]:
+        return
+    length = data.stat().st_size
+    if length < voxel_bytes:
+        raise _cut(data, f"at least {voxel_bytes} bytes, as its header says", f"{length} bytes")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from VoxelAdvSegLib.data.integrity import check_complete, check_header, without_messages
+from VoxelAdvSegLib.data.integrity import check_complete, check_header, check_raw_size, without_messages
 from VoxelAdvSegLib.errors import InputError
 
 # Largest departure of the axes from unit length and right angles: far above what single precision
@@ -184,6 +184,8 @@ def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np
     Raises InputError when the file is truncated or damaged.
     """
     check_complete(path)
+    bytes_each = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent()
+    check_raw_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
     try:
         with without_messages():
             image = sitk.ReadImage(str(path), pixel_type)
