@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import sys
 import types
 import typing
@@ -21,7 +22,7 @@ from VoxelAdvSegLib.errors import ConfigError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 PRESETS = ("auto", "best", "la-paper", "mo-paper", "mo")
 # "best" is the preset found by measuring (method.md 4.3); until one is found it is "auto".
@@ -108,12 +109,13 @@ class Adversarial:
     disc_start: float = 0.0  # part of T before which the discriminator rests (row 23)
     disc_acc_ceiling: float = 1.0  # row 14
     disc_label_smoothing: float = 0.0  # row 15
-    disc_input_noise: float = 0.0  # row 16
+    disc_input_noise: float = 0.0  # row 16: sd at the start, falling to 0
     disc_include_background: bool = True  # row 26
     disc_voxels_per_class: int = 512  # row 25
     disc_points_max: int = 16384  # row 25b, per side
     min_class_voxels: int = 16  # row 25b
     pseudo_threshold: float = 0.7  # row 27, Section IV-B
+    pseudo_quantile: float = 0.0  # row 27: in place of the threshold, this quantile of each class
     pseudo_below: str = "ignore"  # row 28: ignore | background
     pseudo_erosion: int = 0  # row 29
     pseudo_source: str = "teacher"  # row 30: teacher | student
@@ -243,15 +245,20 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "checkpoint": ("last", "best"),
     "window_weight": ("constant", "gaussian"),
 }
-POSITIVE = frozenset(
-    "spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every "
-    "feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr "
-    "consistency_quantum copy_paste_box".split()
-)
-FRACTIONS = frozenset(
-    "foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold "
-    "pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing".split()
-)
+POSITIVE = """
+    spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every
+    feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr
+    consistency_quantum copy_paste_box disc_steps disc_hidden_layers min_class_voxels grad_clip
+""".split()  # noqa: SIM905
+NOT_NEGATIVE = """
+    ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion
+    real_label_erosion feature_weight consistency_weight consistency_noise consistency_noise_clip momentum
+    weight_decay bn_recalibrate gradient_ratio_every validation_cases
+""".split()  # noqa: SIM905
+FRACTIONS = """
+    foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
+    pseudo_quantile pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
+""".split()  # noqa: SIM905
 
 
 def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
@@ -261,7 +268,9 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
     Raises ConfigError for an unknown preset, key, type or value.
     """
     if preset not in PRESETS:
-        raise ConfigError("unknown preset", expected=" | ".join(PRESETS), found=preset, do=_did_you_mean(preset, PRESETS))
+        raise ConfigError(
+            "unknown preset", expected=" | ".join(PRESETS), found=preset, do=_did_you_mean(preset, PRESETS)
+        )
     file = Path(__file__).parent / "presets" / f"{PRESET_FILES.get(preset, preset)}.toml"
     tree = tomllib.loads(file.read_text(encoding="utf-8"))
     config = Config(preset=preset)
@@ -270,6 +279,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
             config = with_setting(config, f"{section}.{key}", value)
     for key, value in overrides.items():
         config = with_setting(config, key, value)
+    _check_together(config)
     return config
 
 
@@ -289,8 +299,12 @@ def to_dict(config: Config) -> dict[str, Any]:
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """The tree written by `to_dict`; raises ConfigError when it has other keys."""
     config = Config(preset=str(tree.get("preset", "auto")))
-    for section in SECTIONS:
-        for key, value in tree.get(section, {}).items():
+    for section, settings in tree.items():
+        if section == "preset":
+            continue
+        if section not in SECTIONS or not isinstance(settings, Mapping):
+            raise ConfigError(f"unknown section '{section}'", expected=", ".join(SECTIONS), found=section)
+        for key, value in settings.items():
             config = with_setting(config, f"{section}.{key}", value)
     return config
 
@@ -314,7 +328,9 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if isinstance(value, str) and str not in options:
         value = _parse(value)
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "auto") and type(None) in options):
+    if value is None or (
+        isinstance(value, str) and value.lower() in ("none", "auto") and type(None) in options
+    ):
         if type(None) in options:
             return None
         raise _wrong_type(key, hint, value)
@@ -325,9 +341,15 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
             count = len(value) if items[-1] is Ellipsis else len(items)
             if len(value) != count:
                 raise _wrong_type(key, hint, value)
-            return tuple(_convert(v, items[0] if items[-1] is Ellipsis else items[i], key) for i, v in enumerate(value))
-        if origin is tuple and not isinstance(value, str) and typing.get_args(option)[-1] is not Ellipsis and key.endswith("spacing_mm"):
-            return tuple(_convert(value, item, key) for item in typing.get_args(option))
+            return tuple(
+                _convert(v, items[0] if items[-1] is Ellipsis else items[i], key) for i, v in enumerate(value)
+            )
+        if origin is tuple and isinstance(value, int | float | str) and not isinstance(value, bool):
+            items = typing.get_args(option)
+            if items[-1] is Ellipsis:  # one level, one axis
+                return (_convert(value, items[0], key),)
+            if key.endswith("spacing_mm"):  # the same along every axis
+                return tuple(_convert(value, item, key) for item in items)
         if option is bool and isinstance(value, bool):
             return value
         if option is int and isinstance(value, int) and not isinstance(value, bool):
@@ -348,28 +370,56 @@ def _parse(text: str) -> Any:
     return [part.strip() for part in text.split(",")] if "," in text else text
 
 
+def _check_together(config: Config) -> None:
+    """Raises ConfigError for settings that undo each other."""
+    consistency, features = config.consistency, config.representation
+    problem = None
+    if config.adversarial.adv_weight_mode == "balanced" and not config.training.gradient_ratio_every:
+        problem = "adv_weight_mode=balanced", "gradient_ratio_every > 0, for it follows that measurement"
+    elif consistency.teacher_buffers == "own" and consistency.teacher_norm == "buffers":
+        problem = "teacher_buffers=own", "teacher_norm=batch, or nothing ever fills the buffers"
+    elif features.feature_on_unlabeled and features.feature_pairing == "same_voxel":
+        problem = "feature_on_unlabeled=true", "another feature_pairing: the target is a labeled voxel"
+    elif features.feature_on_unlabeled and not features.feature_cross_sample:
+        problem = "feature_on_unlabeled=true", "feature_cross_sample=true: the target is in another scan"
+    if problem:
+        raise ConfigError(
+            "two settings exclude each other", found=problem[0], expected=problem[1], do="change one of them"
+        )
+
+
 def _wrong_type(key: str, hint: Any, value: Any) -> ConfigError:
     expected = str(hint).replace("typing.", "") if typing.get_origin(hint) else hint.__name__
-    return ConfigError(f"the setting '{key}' has a wrong value", expected=expected, found=repr(value), do="correct it")
+    return ConfigError(
+        f"the setting '{key}' has a wrong value", expected=expected, found=repr(value), do="correct it"
+    )
 
 
 def _check(name: str, value: Any) -> Any:
     numbers = value if isinstance(value, tuple) else (value,)
     problem = None
-    if name in CHOICES and value not in CHOICES[name]:
+    if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
+        problem = "a finite number"
+    elif name in CHOICES and value not in CHOICES[name]:
         problem = " | ".join(CHOICES[name])
     elif name in POSITIVE and any(n is not None and not n > 0 for n in numbers):
         problem = "more than 0"
+    elif name in NOT_NEGATIVE and any(n is not None and n < 0 for n in numbers):
+        problem = "0 or more"
     elif name in FRACTIONS and any(n is not None and not 0 <= n <= 1 for n in numbers):
         problem = "from 0 to 1"
     elif name == "patch" and value is not None and any(n % 16 for n in value):
         problem = "three multiples of 16 (the network halves four times)"
     elif name in ("feature_levels", "adv_detach_levels") and not set(numbers) <= set(range(1, 10)):
         problem = "levels from 1 to 9"
+    elif name == "feature_levels" and not value:
+        problem = "at least one level"
     elif name == "mirror_axes" and value is not None and not set(value) <= set("xyz"):
         problem = "some of x, y, z"
     elif name == "fusion_kernel" and value not in (1, 3):
         problem = "1 or 3"
     if problem:
-        raise ConfigError(f"the setting '{name}' has a wrong value", expected=problem, found=repr(value), do="correct it")
+        raise ConfigError(
+            f"the setting '{name}' has a wrong value", expected=problem, found=repr(value), do="correct it"
+        )
     return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -11,14 +13,29 @@ NORM_EPS = 1e-8  # method.md 1.4
 
 
 def pseudo_label(
-    probabilities: Tensor, threshold: float, below: str = "ignore"
+    probabilities: Tensor,
+    threshold: float,
+    below: str = "ignore",
+    quantile: float = 0.0,
+    among: Tensor | None = None,
 ) -> Tensor:
-    """Class of each voxel where the teacher is sure, -1 (or 0) elsewhere (Eq. 1, row 28).
+    """Class of each voxel where the teacher is sure, -1 (or 0) elsewhere (Eq. 1, rows 27, 28).
 
-    probabilities: (U, K, D, H, W); returns (U, D, H, W) int64. Strictly above the threshold.
+    probabilities: (U, K, D, H, W); returns (U, D, H, W) int64. Strictly above the threshold; or,
+    with a quantile, each class by its own: its voxels below that quantile of their confidences
+    (over the voxels `among`, bool) are unsure.
     """
     confidence, label = probabilities.max(1)
-    return torch.where(confidence > threshold, label, -1 if below == "ignore" else 0)
+    sure = confidence > threshold
+    if quantile > 0:
+        limits = []
+        for index in range(probabilities.shape[1]):
+            own = confidence[label == index if among is None else (label == index) & among]
+            limits.append(
+                own.kthvalue(max(1, math.ceil(quantile * len(own)))).values if len(own) else own.sum()
+            )
+        sure = confidence >= torch.stack(limits)[label]
+    return torch.where(sure, label, -1 if below == "ignore" else 0)
 
 
 def dice_loss(
@@ -35,11 +52,10 @@ def dice_loss(
     probabilities: (B, K, D, H, W); label: (B, D, H, W), -1 ignored; valid: voxels that count.
     A batch without any organ gives 0.
     """
-    classes = probabilities.shape[1]
-    counts = label >= 0 if valid is None else valid & (label >= 0)
-    truth = F.one_hot(label.clamp_min(0), classes).movedim(-1, 1).to(probabilities.dtype)
-    keep = counts[:, None].to(probabilities.dtype)
-    truth, guess = (truth * keep)[:, 1:], (probabilities * keep)[:, 1:]
+    counted = label >= 0 if valid is None else valid & (label >= 0)
+    keep = counted[:, None].to(probabilities.dtype)
+    truth = torch.zeros_like(probabilities).scatter_(1, label.clamp_min(0)[:, None], keep)[:, 1:]
+    guess = probabilities[:, 1:] * keep
     axes = (0, 2, 3, 4) if pool == "batch" else (2, 3, 4)
     overlap = (truth * guess).sum(axes)
     if denominator == "squared":
@@ -47,9 +63,8 @@ def dice_loss(
     else:
         size = guess.sum(axes) + truth.sum(axes)
     loss = 1 - (2 * overlap + DICE_EPS) / (size + DICE_EPS)
-    if absent == "smooth":
-        return loss.mean()
-    present = (truth.sum(axes) > 0).to(loss.dtype)
+    # A patch without a voxel that counts (unlabeled, pooled by sample) has no Dice of either kind.
+    present = (truth if absent == "skip" else keep.expand_as(truth)).sum(axes) > 0
     return (loss * present).sum() / present.sum().clamp_min(1)
 
 
@@ -69,10 +84,14 @@ def consistency(student: Tensor, teacher: Tensor, kind: str = "mse", valid: Tens
         squared = (student - teacher).square()
         distance = squared.mean(1) if kind == "mse" else squared.sum(1)
     elif kind == "kl":
-        floor = 1e-7
+        floor = torch.finfo(student.dtype).tiny  # not larger: below it the gradient vanishes
         distance = (teacher * (teacher.clamp_min(floor).log() - student.clamp_min(floor).log())).sum(1)
     else:  # ce: against the teacher's class
-        distance = -student.gather(1, teacher.argmax(1, keepdim=True))[:, 0].clamp_min(1e-7).log()
+        distance = (
+            -student.gather(1, teacher.argmax(1, keepdim=True))[:, 0]
+            .clamp_min(torch.finfo(student.dtype).tiny)
+            .log()
+        )
     if valid is None:
         return distance.mean()
     return (distance * valid).sum() / valid.sum().clamp_min(1)
@@ -83,7 +102,9 @@ def class_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp_min(1)
 
 
-def discriminator_loss(real: Tensor, fake: Tensor, weights: Tensor, smoothing: float = 0.0, form: str = "nonsaturating") -> Tensor:
+def discriminator_loss(
+    real: Tensor, fake: Tensor, weights: Tensor, smoothing: float = 0.0, form: str = "nonsaturating"
+) -> Tensor:
     """What the discriminator minimizes (Eq. 2 with its sign turned; rows 15, 18).
 
     real, fake: logits (K, n) of labeled and unlabeled voxels; weights (K,): 1 for classes in C*.

@@ -11,7 +11,7 @@ from torch import Tensor
 from VoxelAdvSegLib.config import Adversarial, Config
 from VoxelAdvSegLib.losses import adversarial_loss, discriminator_loss
 from VoxelAdvSegLib.networks.discriminator import Discriminator, level_channels
-from VoxelAdvSegLib.networks.fusion import FeatureFusion, VoxelFeatures
+from VoxelAdvSegLib.networks.fusion import FeatureFusion, PatchFeatures, VoxelFeatures
 from VoxelAdvSegLib.networks.vnet import block_channels
 from VoxelAdvSegLib.networks.voxels import draw_class_voxels
 
@@ -26,8 +26,8 @@ class Drawn:
     sides (C*); counts (K,): voxels of each class on a side.
     """
 
-    real: VoxelFeatures
-    fake: VoxelFeatures
+    real: VoxelFeatures | PatchFeatures
+    fake: VoxelFeatures | PatchFeatures
     classes: Tensor
     weights: Tensor
     real_counts: Tensor
@@ -54,6 +54,7 @@ class Adversary:
         assert fusion is not None
         self.fusion = fusion
         self.fusion_is_shared = shared is not None
+        self.chance = 0.5 if settings.adv_form == "lsgan" else 0.0  # logit between fake and real
 
     def draw(self, features: Sequence[Tensor], real: Tensor, fake: Tensor) -> Drawn:
         """Voxels of every class on both sides.
@@ -82,40 +83,43 @@ class Adversary:
             fake_counts=fake_voxels.counts,
         )
 
-    def judge(self, voxels: VoxelFeatures, classes: Tensor) -> Tensor:
-        """Logits (K, n) of drawn voxels; the fusion gets gradient only where it is the discriminator's."""
+    def judge(self, voxels: VoxelFeatures | PatchFeatures, classes: Tensor, noise: float = 0.0) -> Tensor:
+        """Logits (K, n) of drawn voxels; the fusion gets gradient only where it is the discriminator's.
+
+        noise: sd added to the fused features (row 16).
+        """
         fused = self.fusion.fuse(voxels, frozen=self.fusion_is_shared)
-        if self.discriminator.training and self.settings.disc_input_noise > 0:
-            fused = fused + self.settings.disc_input_noise * torch.randn_like(fused)
+        if noise > 0:
+            fused = fused + noise * torch.randn_like(fused)
         return self.discriminator.judge(fused, classes).reshape(self.classes, -1)
 
-    def discriminator_objective(self, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
+    def discriminator_objective(self, drawn: Drawn, noise: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """L_D on detached features, and the accuracies a person watches."""
         s = self.settings
         self.discriminator.train()
-        real = self.judge(drawn.real.detached(), drawn.classes)
-        fake = self.judge(drawn.fake.detached(), drawn.classes)
+        real = self.judge(drawn.real.detached(), drawn.classes, noise)
+        fake = self.judge(drawn.fake.detached(), drawn.classes, noise)
         loss = discriminator_loss(real, fake, drawn.weights, s.disc_label_smoothing, s.adv_form)
         observed = self._accuracies(real.detach(), fake.detach(), drawn)
         return loss, observed
 
-    def adversarial_objective(self, drawn: Drawn) -> Tensor:
+    def adversarial_objective(self, drawn: Drawn, noise: float = 0.0) -> Tensor:
         """L_adv. The discriminator's weights are not the student's to move: the loop sees to that."""
         s = self.settings
         self.discriminator.eval()
-        fake = self.judge(drawn.fake, drawn.classes)
+        fake = self.judge(drawn.fake, drawn.classes, noise)
         loss = adversarial_loss(fake, drawn.weights, s.adv_form, s.adv_reduction, drawn.fake_counts)
         if s.adv_target == "both":
-            real = self.judge(drawn.real, drawn.classes)
+            # Labeled voxels towards "fake": the same loss of the logit mirrored at chance.
+            mirrored = 2 * self.chance - self.judge(drawn.real, drawn.classes, noise)
             loss = loss + adversarial_loss(
-                -real, drawn.weights, s.adv_form, s.adv_reduction, drawn.real_counts
+                mirrored, drawn.weights, s.adv_form, s.adv_reduction, drawn.real_counts
             )
         return loss
 
     def _accuracies(self, real: Tensor, fake: Tensor, drawn: Drawn) -> dict[str, Tensor]:
-        threshold = 0.5 if self.settings.adv_form == "lsgan" else 0.0
-        on_real = (real > threshold).float().mean(1)
-        on_fake = (fake < threshold).float().mean(1)
+        on_real = (real > self.chance).float().mean(1)
+        on_fake = (fake < self.chance).float().mean(1)
         accuracy = ((on_real + on_fake) / 2 * drawn.weights).sum() / drawn.weights.sum().clamp_min(1)
         counted = drawn.weights.sum() > 0
         memory = self.discriminator.moving_accuracy
@@ -139,8 +143,8 @@ class Adversary:
         if not bool(held_out.weights.sum() > 0):
             return
         self.discriminator.eval()
-        on_real = (self.judge(held_out.real, held_out.classes) > 0).float().mean(1)
-        on_fake = (self.judge(held_out.fake, held_out.classes) < 0).float().mean(1)
+        on_real = (self.judge(held_out.real, held_out.classes) > self.chance).float().mean(1)
+        on_fake = (self.judge(held_out.fake, held_out.classes) < self.chance).float().mean(1)
         balanced = ((on_real + on_fake) / 2 * held_out.weights).sum() / held_out.weights.sum()
         memory = self.discriminator.moving_held_out
         memory.mul_(MEMORY).add_(balanced * (1 - MEMORY))
@@ -154,7 +158,7 @@ def make_fusion(config: Config, filters: int) -> FeatureFusion:
     """A fusion of the configured levels of a V-Net with that many filters."""
     a = config.adversarial
     channels = level_channels(block_channels(filters), a.feature_levels)
-    return FeatureFusion(channels, a.feature_dim, a.fusion_kernel, a.fusion_align_corners)
+    return FeatureFusion(channels, a.feature_dim, a.fusion_kernel, a.fusion_align_corners, a.fusion_path)
 
 
 def make_discriminator(config: Config, classes: int, fusion: FeatureFusion | None) -> Discriminator:

@@ -52,6 +52,7 @@ class Player:
     optimizer: Optimizer
     lr_at: Callable[[int, int], float]  # (step, total steps)
     clip: float | None = None  # global gradient norm
+    scaled: bool = False  # behind a half-precision forward: fp16 gradients need the scaler
 
     @property
     def parameters(self) -> list[nn.Parameter]:

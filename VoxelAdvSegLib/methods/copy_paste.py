@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 
-def draw_box(shape_zyx: tuple[int, int, int], edge: float, device: torch.device) -> Tensor:
+def draw_box(shape_zyx: Sequence[int], edge: float, device: torch.device) -> Tensor:
     """Bool (D, H, W), true inside a box of `edge` times each side, anywhere in the patch."""
-    mask = torch.zeros(shape_zyx, dtype=torch.bool, device=device)
+    mask = torch.zeros(tuple(shape_zyx), dtype=torch.bool, device=device)
     sizes = [max(1, round(n * edge)) for n in shape_zyx]
     starts = [int(torch.randint(n - size + 1, ())) for n, size in zip(shape_zyx, sizes, strict=True)]
     z, y, x = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
@@ -19,15 +20,12 @@ def draw_box(shape_zyx: tuple[int, int, int], edge: float, device: torch.device)
     return mask
 
 
-def paste_labeled(images: Tensor, labels: Tensor, edge: float) -> tuple[Tensor, Tensor]:
-    """Every patch with a box of the next one in it: images (B, C, D, H, W), labels (B, D, H, W)."""
-    if len(images) < 2:
-        return images, labels
-    box = draw_box(tuple(images.shape[2:]), edge, images.device)
-    return (
-        torch.where(box, images.roll(1, 0), images),
-        torch.where(box, labels.roll(1, 0), labels),
-    )
+def paste_labeled(arrays: Sequence[Tensor], edge: float) -> list[Tensor]:
+    """Every patch with a box of the one before it; the same box in images, labels, ... (B, ..., D, H, W)."""
+    if len(arrays[0]) < 2:
+        return list(arrays)
+    box = draw_box(tuple(arrays[0].shape[-3:]), edge, arrays[0].device)
+    return [torch.where(box, array.roll(1, 0), array) for array in arrays]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,12 @@ def make_student_player(config: Config, parameters: list[nn.Parameter]) -> Playe
         optimizer = torch.optim.Adam(parameters, t.lr, betas=t.betas, weight_decay=t.weight_decay)
     else:
         optimizer = torch.optim.AdamW(parameters, t.lr, betas=t.betas, weight_decay=t.weight_decay)
-    return Player(optimizer, lambda step, total: learning_rate(step, total, t.lr, t.lr_schedule), t.grad_clip)
+    return Player(
+        optimizer,
+        lambda step, total: learning_rate(step, total, t.lr, t.lr_schedule),
+        clip=t.grad_clip,
+        scaled=True,
+    )
 
 
 def make_discriminator_player(config: Config, parameters: list[nn.Parameter]) -> Player:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from VoxelAdvSegLib.config import Representation
-from VoxelAdvSegLib.losses import class_mean, feature_loss
+from VoxelAdvSegLib.losses import feature_loss
 from VoxelAdvSegLib.networks.fusion import FeatureFusion
 from VoxelAdvSegLib.networks.projection import make_mlp
-from VoxelAdvSegLib.networks.voxels import draw_class_voxels
+from VoxelAdvSegLib.networks.teacher import teacher_mode
+from VoxelAdvSegLib.networks.voxels import draw_class_voxels, draw_in_patches
 
 
 class FeatureLayer(nn.Module):
@@ -41,82 +42,77 @@ class FeaturePairs:
         student_label: Tensor,
         teacher_label: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_feature and the signs of a collapse.
+        """L_feature and the signs of a collapse; 0 and none where no class has enough voxels.
 
-        features: the chosen levels, (B, C_l, d, h, w); labels: (B, D, H, W), -1 ignored. Student
-        and teacher may see different patches: only the class of a voxel pairs them.
+        features: the chosen levels, (B, C_l, d, h, w); labels: (B, D, H, W), -1 ignored. The
+        student's patches are the teacher's L labeled ones and others, or 2 L mixed ones, patch i
+        and L + i made of the teacher's patch i.
         """
+        # Swapping the sides of a random pair is another random pair (row 48).
+        sides = [
+            self._compare(student, teacher, student_features, teacher_features, student_label, teacher_label)
+            for _ in range(2 if self.settings.feature_symmetric else 1)
+        ]
+        return torch.stack([loss for loss, _ in sides]).mean(), sides[0][1]
+
+    def _compare(
+        self,
+        student: FeatureLayer,
+        teacher: FeatureLayer,
+        student_features: Sequence[Tensor],
+        teacher_features: Sequence[Tensor],
+        student_label: Tensor,
+        teacher_label: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
-        first, second, weights = self._draw(student_label, teacher_label)
+        first, second = self._draw(student_label, teacher_label)
+        classes = len(first)
+        if not classes:
+            return torch.zeros((), device=student_label.device), {}
         shape = tuple(student_label.shape[1:])
-        online = student.fusion.fuse(student.fusion.gather(student_features, first, shape))
+        online = student.fusion.fuse(student.fusion.gather(student_features, first.flatten(), shape))
         prediction = student.predictor(student.projector(online))
-        with torch.no_grad():
-            slow = teacher.fusion.fuse(teacher.fusion.gather(teacher_features, second, shape))
-            target = _batch_statistics(teacher.projector, slow)
-        per_class = target.reshape(self.classes, -1, target.shape[1])
+        with torch.no_grad(), teacher_mode(teacher.projector):
+            slow = teacher.fusion.fuse(teacher.fusion.gather(teacher_features, second.flatten(), shape))
+            target = teacher.projector(slow).unflatten(0, (classes, -1))
         paired = target
         if s.feature_pairing == "class_mean":
-            paired = per_class.mean(1, keepdim=True).expand_as(per_class).reshape_as(target)
-        distance = feature_loss(prediction, paired, s.feature_reduction).reshape(self.classes, -1)
-        loss = class_mean(distance.mean(1), weights)
-        if s.feature_symmetric:
-            swapped = student.fusion.fuse(student.fusion.gather(student_features, second, shape))
-            with torch.no_grad():
-                slow = teacher.fusion.fuse(teacher.fusion.gather(teacher_features, first, shape))
-                target_swapped = _batch_statistics(teacher.projector, slow)
-            back = feature_loss(
-                student.predictor(student.projector(swapped)), target_swapped, s.feature_reduction
-            )
-            loss = (loss + class_mean(back.reshape(self.classes, -1).mean(1), weights)) / 2
-        return loss, _collapse_signs(per_class, weights)
+            paired = target.mean(1, keepdim=True).expand_as(target)
+        distance = feature_loss(prediction.unflatten(0, (classes, -1)), paired, s.feature_reduction)
+        return distance.mean(), _collapse_signs(target)
 
-    def _draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions (K * n,) for student and teacher, and the weight of each class (K,)."""
+    def _draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (C, n) for student and teacher, of the C classes with enough voxels.
+
+        Other classes take no part: their rows would enter the statistics of batch norm.
+        """
         s = self.settings
-        n = s.feature_voxels_per_class
-        if s.feature_cross_sample:
-            first = draw_class_voxels(student_label, self.classes, n)
-            second = draw_class_voxels(teacher_label, self.classes, n)
-            firsts, seconds = first.positions, second.positions
-            counts = torch.minimum(first.counts, second.counts)
-        else:
-            # Pairs within one patch: equal shares of the patches that hold the class.
-            voxels = student_label[0].numel()
-            shares = -(-n // len(student_label))
-            pairs = [
-                (draw_class_voxels(a[None], self.classes, shares), draw_class_voxels(b[None], self.classes, shares))
-                for a, b in zip(student_label, teacher_label, strict=True)
-            ]
-            counts = torch.stack([torch.minimum(a.counts, b.counts) for a, b in pairs]).amin(0)
-            firsts = torch.cat([a.positions + i * voxels for i, (a, _) in enumerate(pairs)], 1)
-            seconds = torch.cat([b.positions + i * voxels for i, (_, b) in enumerate(pairs)], 1)
-        if s.feature_pairing == "same_voxel":
-            seconds = firsts
-        weights = (counts >= self.min_voxels).float()
+        first = draw_class_voxels(student_label, self.classes, s.feature_voxels_per_class)
+        second = draw_class_voxels(teacher_label, self.classes, s.feature_voxels_per_class)
+        enough = torch.minimum(first.counts, second.counts) >= self.min_voxels
         if not s.feature_include_background:
-            weights[0] = 0
-        return firsts.reshape(-1), seconds.reshape(-1), weights
+            enough[0] = False
+        firsts, seconds = first.positions[enough], second.positions[enough]
+        same_place = firsts % teacher_label.numel()
+        if s.feature_pairing == "same_voxel":
+            seconds = same_place
+        elif not s.feature_cross_sample:
+            patches = same_place // teacher_label[0].numel()
+            seconds = draw_in_patches(teacher_label, patches, enough.nonzero()[:, 0])
+        return firsts, seconds
 
 
-def _batch_statistics(projector: nn.Module, rows: Tensor) -> Tensor:
-    """The teacher's projection, normalized over this step's points; running buffers stay as they are."""
-    norms = [m for m in projector.modules() if isinstance(m, nn.BatchNorm1d)]
-    saved = [(m, m.running_mean, m.running_var) for m in norms]
-    for module in norms:
-        module.running_mean = module.running_var = None
-    projector.eval()
-    try:
-        return projector(rows)
-    finally:
-        for module, mean, variance in saved:
-            module.running_mean, module.running_var = mean, variance
+def _collapse_signs(target: Tensor) -> dict[str, Tensor]:
+    """Mean cosine between class means, and spread of directions (isotropic: 1/sqrt(64) = 0.125).
 
-
-def _collapse_signs(per_class: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Mean cosine between class means, and spread of directions (isotropic: 1/sqrt(64) = 0.125)."""
-    directions = nn.functional.normalize(per_class, dim=-1)
+    target: (C, n, dim).
+    """
+    directions = nn.functional.normalize(target, dim=-1)
+    spread = directions.flatten(0, 1).std(0).mean()
     means = nn.functional.normalize(directions.mean(1), dim=-1)
-    pairs = weights[:, None] * weights[None] * (1 - torch.eye(len(means), device=means.device))
-    cosine = ((means @ means.T) * pairs).sum() / pairs.sum().clamp_min(1)
-    return {"class_cosine": cosine, "feature_spread": directions.flatten(0, 1).std(0).mean()}
+    classes = len(means)
+    if classes < 2:
+        return {"feature_spread": spread}
+    cosines = means @ means.T
+    between = (cosines.sum() - cosines.trace()) / (classes * (classes - 1))
+    return {"class_cosine": between, "feature_spread": spread}

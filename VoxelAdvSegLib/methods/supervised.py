@@ -43,11 +43,10 @@ def supervised_terms(
 
 
 class Supervised:
-    def __init__(
-        self, config: Config, network: VNet, classes: int, steps: int, labeled_cases: int
-    ) -> None:
+    def __init__(self, config: Config, network: VNet, classes: int, steps: int, labeled_cases: int) -> None:
         self.config = config
         self.steps = steps
+        self.student = network
         self.networks = nn.ModuleDict({"student": network})
         if config.training.eval_model == "teacher":
             self.networks["teacher"] = make_teacher(network)
@@ -65,9 +64,9 @@ class Supervised:
         settings = self.config.supervision
         images, label = batch.labeled, batch.label
         if settings.copy_paste != "none":
-            images, label = paste_labeled(images, label, settings.copy_paste_box)
+            images, label = paste_labeled((images, label), settings.copy_paste_box)
         with autocast(self.config, images.device):
-            logits = self.networks["student"](images)
+            logits = self.student(images)
         logits = logits.float()
         yield Turn("student", supervised_terms(settings, logits, logits.softmax(1), label))
 
@@ -82,7 +81,7 @@ class Supervised:
             )
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        return encoder_parameters(self.networks["student"])
+        return encoder_parameters(self.student)
 
     def note_gradient_ratios(self, ratios: Mapping[str, float]) -> None:
         """Nothing is balanced here."""
@@ -94,7 +93,7 @@ class Supervised:
         return {name: dict(network.state_dict()) for name, network in self.networks.items()}
 
 
-def encoder_parameters(network: nn.Module) -> list[nn.Parameter]:
+def encoder_parameters(network: VNet) -> list[nn.Parameter]:
     """Blocks 1 to 4 and the ways down between them: where every term's gradient arrives."""
     modules = [*list(network.blocks)[:4], *list(network.downs)[:3]]
     return [p for module in modules for p in module.parameters()]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.losses import consistency, cross_entropy, dice_loss, pseudo_label
 from VoxelAdvSegLib.methods.adversary import Adversary, Drawn, make_discriminator, make_fusion
 from VoxelAdvSegLib.methods.contract import Batch, Player, Term, Turn
@@ -62,18 +63,22 @@ class VoxelAdversarial:
         self.classes = classes
         self.steps = steps
         self.labeled_cases = labeled_cases
-        self.networks = nn.ModuleDict({"student": network})
+        self.student = network
+        self.teacher: VNet | None = None
+        self.feature_layer: FeatureLayer | None = None
+        self.teacher_feature_layer: FeatureLayer | None = None
         adversarial, features = config.adversarial, config.representation
         self.adversarial_on = adversarial.adv_weight > 0
         self.features_on = features.feature_weight > 0
         self.pasting = config.supervision.copy_paste == "bidirectional"
+        _check_setting(config, labeled_cases)
         student = list(network.parameters())
         if self.features_on:
-            layer = FeatureLayer(
+            self.feature_layer = FeatureLayer(
                 make_fusion(config, network.filters), adversarial.feature_dim, features.feature_mlp_norm
             )
-            self.networks["feature_layer"] = layer
-            student += list(layer.parameters())
+            self.teacher_feature_layer = make_teacher(self.feature_layer)
+            student += list(self.feature_layer.parameters())
         if (
             self.adversarial_on
             or self.features_on
@@ -81,19 +86,26 @@ class VoxelAdversarial:
             or config.consistency.consistency_weight > 0
             or config.training.eval_model == "teacher"
         ):
-            self.networks["teacher"] = make_teacher(network)
-            if self.features_on:
-                self.networks["teacher_feature_layer"] = make_teacher(self.networks["feature_layer"])
+            self.teacher = make_teacher(network)
+        everything: dict[str, nn.Module | None] = {
+            "student": self.student,
+            "teacher": self.teacher,
+            "feature_layer": self.feature_layer,
+            "teacher_feature_layer": self.teacher_feature_layer,
+        }
         players = {"student": make_student_player(config, student)}
         if self.adversarial_on:
             shared = None
-            if adversarial.fusion_sharing == "shared" and self.features_on:
-                shared = self.networks["feature_layer"].fusion
+            if adversarial.fusion_sharing == "shared" and self.feature_layer is not None:
+                shared = self.feature_layer.fusion
             own = make_fusion(config, network.filters) if shared is None else None
             discriminator = make_discriminator(config, classes, own)
-            self.networks["discriminator"] = discriminator
+            everything["discriminator"] = discriminator
             self.adversary = Adversary(adversarial, classes, discriminator, shared)
             players["discriminator"] = make_discriminator_player(config, list(discriminator.parameters()))
+        self.networks = nn.ModuleDict(
+            {k: network for k, network in everything.items() if network is not None}
+        )
         self.pairs = FeaturePairs(features, classes, adversarial.min_class_voxels)
         self.players: Mapping[str, Player] = players
 
@@ -124,13 +136,13 @@ class VoxelAdversarial:
         """Teacher, pseudo-labels, mixing, and the student's one forward."""
         settings = self.config
         labeled, label = batch.labeled, batch.label
+        shape = tuple(label.shape[1:])
+        case = batch.labeled_case[:, None, None, None].expand(-1, *shape)
         if settings.supervision.copy_paste == "labeled" or self._warming_up(step):
-            labeled, label = paste_labeled(labeled, label, settings.supervision.copy_paste_box)
+            labeled, label, case = paste_labeled((labeled, label, case), settings.supervision.copy_paste_box)
         self._teacher_features: list[Tensor] | None = None
         self._teacher_label = label
         target = self._teach(torch.cat([labeled, batch.unlabeled]), step)
-        shape = tuple(label.shape[1:])
-        case = batch.labeled_case[:, None, None, None].expand(-1, *shape)
         nowhere = torch.full((len(batch.unlabeled), *shape), -1, dtype=torch.long, device=label.device)
         if self.pasting and len(batch.unlabeled):
             assert target is not None
@@ -157,15 +169,15 @@ class VoxelAdversarial:
 
     def _teach(self, images: Tensor, step: int) -> Tensor | None:
         """The teacher's probabilities (B, K, D, H, W), and its features of the labeled patches."""
-        if "teacher" not in self.networks:
+        teacher = self.teacher
+        if teacher is None:
             return None
         c = self.config.consistency
-        teacher = self.networks["teacher"]
         noise = torch.randn_like(images) * c.consistency_noise
         noisy = images + noise.clamp(-c.consistency_noise_clip, c.consistency_noise_clip)
         with (
             torch.no_grad(),
-            teacher_mode(teacher, c.teacher_norm, c.teacher_dropout),
+            teacher_mode(teacher, c.teacher_norm, c.teacher_dropout, c.teacher_buffers),
             autocast(self.config, images.device),
         ):
             logits, features = teacher.forward_features(noisy)
@@ -180,7 +192,7 @@ class VoxelAdversarial:
         return images + noise.clamp(-c.consistency_noise_clip, c.consistency_noise_clip)
 
     def _forward_student(self, images: Tensor, labeled: int) -> tuple[Tensor, list[Tensor]]:
-        student = self.networks["student"]
+        student = self.student
         with autocast(self.config, images.device):
             if self.config.consistency.batch_norm_mix == "joint" or labeled == len(images):
                 return student.forward_features(images)
@@ -197,7 +209,7 @@ class VoxelAdversarial:
         source = student.detach() if a.pseudo_source == "student" else target
         if source is None:
             return torch.full_like(unlabeled, -1, dtype=torch.long), None
-        confident = pseudo_label(source, a.pseudo_threshold, a.pseudo_below)
+        confident = pseudo_label(source, a.pseudo_threshold, a.pseudo_below, a.pseudo_quantile, unlabeled)
         confident = _erode(confident, a.pseudo_erosion)
         guess = source.argmax(1)
         return torch.where(unlabeled, confident, -1), torch.where(unlabeled, guess, -1)
@@ -231,11 +243,11 @@ class VoxelAdversarial:
         if float(self.adversary.discriminator.moving_accuracy) > a.disc_acc_ceiling:
             # It has won for now: measure it, but let the encoder catch up (row 14).
             with torch.no_grad():
-                _, observed = self.adversary.discriminator_objective(drawn)
+                _, observed = self.adversary.discriminator_objective(drawn, self._input_noise(step))
             yield Turn("discriminator", {}, observed)
             return
         for _ in range(times):
-            loss, observed = self.adversary.discriminator_objective(drawn)
+            loss, observed = self.adversary.discriminator_objective(drawn, self._input_noise(step))
             yield Turn("discriminator", {"discriminator": Term(loss)}, observed)
 
     def _student_turn(self, seen: Seen, drawn: Drawn | None, batch: Batch, step: int) -> Turn:
@@ -251,8 +263,9 @@ class VoxelAdversarial:
             if self.config.adversarial.adv_gate == "held_out":
                 observed["held_out_accuracy"] = self.adversary.discriminator.moving_held_out.clone()
             if alpha > 0:
-                terms["adversarial"] = Term(self.adversary.adversarial_objective(drawn), alpha)
-        if self.features_on:
+                loss = self.adversary.adversarial_objective(drawn, self._input_noise(step))
+                terms["adversarial"] = Term(loss, alpha)
+        if self.feature_layer is not None:
             loss, signs = self._feature_term(seen)
             terms["feature"] = Term(loss, self.config.representation.feature_weight)
             observed |= signs
@@ -278,14 +291,15 @@ class VoxelAdversarial:
 
     def _feature_term(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
         levels = self.config.adversarial.feature_levels
+        assert self.feature_layer is not None and self.teacher_feature_layer is not None
         assert self._teacher_features is not None
         label = seen.label
         if self.config.representation.feature_on_unlabeled:
             label = torch.where(seen.unlabeled, seen.fake, label)
         labeled = len(self._teacher_label)
         return self.pairs.objective(
-            self.networks["feature_layer"],
-            self.networks["teacher_feature_layer"],
+            self.feature_layer,
+            self.teacher_feature_layer,
             [seen.features[level - 1] for level in levels],
             [self._teacher_features[level - 1][:labeled] for level in levels],
             label,
@@ -310,9 +324,14 @@ class VoxelAdversarial:
 
     def _alpha(self, step: int) -> float:
         a = self.config.adversarial
-        alpha = a.adv_weight * float(self.adversary.discriminator.weight_scale)
-        alpha *= linear_ramp(step, a.adv_start * self.steps, a.adv_ramp * self.steps)
-        return alpha * self.adversary.gate() if a.adv_gate == "held_out" else alpha
+        self._adversarial_share = linear_ramp(step, a.adv_start * self.steps, a.adv_ramp * self.steps)
+        if a.adv_gate == "held_out":
+            self._adversarial_share *= self.adversary.gate()
+        return a.adv_weight * float(self.adversary.discriminator.weight_scale) * self._adversarial_share
+
+    def _input_noise(self, step: int) -> float:
+        """Instance noise, gone at the end of the run (row 16)."""
+        return self.config.adversarial.disc_input_noise * max(0.0, 1 - step / self.steps)
 
     def _gamma(self, step: int) -> float:
         c = self.config.consistency
@@ -322,39 +341,61 @@ class VoxelAdversarial:
     # --- after the step -----------------------------------------------------------------------
 
     def after_step(self, step: int) -> None:
-        if "teacher" not in self.networks or (step + 1) % self.config.consistency.ema_every:
+        if self.teacher is None or (step + 1) % self.config.consistency.ema_every:
             return
         c = self.config.consistency
         decay = decay_at(step // c.ema_every, c.ema_decay)
-        move_teacher(self.networks["teacher"], self.networks["student"], decay, c.teacher_buffers)
-        if self.features_on:
-            move_teacher(
-                self.networks["teacher_feature_layer"], self.networks["feature_layer"], decay, c.teacher_buffers
-            )
+        move_teacher(self.teacher, self.student, decay, c.teacher_buffers)
+        if self.feature_layer is not None and self.teacher_feature_layer is not None:
+            move_teacher(self.teacher_feature_layer, self.feature_layer, decay, c.teacher_buffers)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        return encoder_parameters(self.networks["student"])
+        return encoder_parameters(self.student)
 
     def note_gradient_ratios(self, ratios: Mapping[str, float]) -> None:
-        """Hold the adversarial gradient at its target part of the supervised one (row 22)."""
+        """Hold the adversarial gradient at its target part of the supervised one (row 22).
+
+        Ramp and gate are left out of the comparison: what they hold back is not to be made up for.
+        """
         a = self.config.adversarial
         ratio = ratios.get("adversarial", 0.0)
         if a.adv_weight_mode == "balanced" and ratio > 0:
             scale = self.adversary.discriminator.weight_scale
-            scale.mul_(a.adv_balance_target / ratio).clamp_(1.0, 100.0)
+            scale.mul_(a.adv_balance_target * self._adversarial_share / ratio).clamp_(1.0, 100.0)
 
     def segmenter(self) -> nn.Module:
         return self.networks[self.config.training.eval_model]
 
     def exports(self) -> dict[str, dict[str, Tensor]]:
         weights = {
-            name: dict(self.networks[name].state_dict()) for name in ("student", "teacher") if name in self.networks
+            name: dict(self.networks[name].state_dict())
+            for name in ("student", "teacher")
+            if name in self.networks
         }
         if self.adversarial_on:
             # A shipped discriminator has a fusion of its own, also where the student lent it.
             fusion = {f"fusion.{k}": v for k, v in self.adversary.fusion.state_dict().items()}
             weights["discriminator"] = {**self.adversary.discriminator.state_dict(), **fusion}
         return weights
+
+
+def _check_setting(config: Config, labeled_cases: int) -> None:
+    """Raises ConfigError for what the settings, the plan and the data ask together and cannot have."""
+    patches, adversarial = config.patches, config.adversarial
+    if config.supervision.copy_paste == "bidirectional" and patches.batch_labeled != patches.batch_unlabeled:
+        raise ConfigError(
+            "bidirectional copy-paste pairs labeled with unlabeled patches",
+            expected="batch_labeled = batch_unlabeled",
+            found=f"{patches.batch_labeled} and {patches.batch_unlabeled}",
+            do="make them equal, or set copy_paste to labeled or none",
+        )
+    if adversarial.adv_weight > 0 and adversarial.adv_gate == "held_out" and labeled_cases < 2:
+        raise ConfigError(
+            "the gate keeps labeled cases from the discriminator in turn",
+            expected="at least 2 labeled cases",
+            found=str(labeled_cases),
+            do="label another case, or set adv_gate=off",
+        )
 
 
 def _erode(label: Tensor, voxels: int) -> Tensor:

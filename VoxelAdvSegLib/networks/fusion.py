@@ -25,27 +25,53 @@ class VoxelFeatures:
         return VoxelFeatures([level.detach() for level in self.levels], self.inside)
 
 
+@dataclass(frozen=True)
+class PatchFeatures:
+    """The same voxels with the whole maps around them, for the dense path (row 6).
+
+    levels: per level (B, C_l, d, h, w); positions: (n,) flat indices into (B, D, H, W).
+    """
+
+    levels: list[Tensor]
+    positions: Tensor
+    shape_zyx: tuple[int, ...]
+
+    def detached(self) -> PatchFeatures:
+        return PatchFeatures([level.detach() for level in self.levels], self.positions, self.shape_zyx)
+
+
 class FeatureFusion(nn.Module):
     """f(v) = W_0 sum_l U_l(W_l E_l + b_l)(v) + b_0: affine, so that sampling before it is exact.
 
     level_channels: channels of each level; dim: 64 in the paper; kernel: of the last
-    convolution, 1 or 3; align_corners: convention of the trilinear upsampling U.
+    convolution, 1 or 3; align_corners: convention of the trilinear upsampling U; path: sampled,
+    or dense (every voxel is fused to read some: same results, for comparison).
     """
 
     def __init__(
-        self, level_channels: Sequence[int], dim: int = 64, kernel: int = 1, align_corners: bool = False
+        self,
+        level_channels: Sequence[int],
+        dim: int = 64,
+        kernel: int = 1,
+        align_corners: bool = False,
+        path: str = "sampled",
     ) -> None:
         super().__init__()
         self.levels = nn.ModuleList(nn.Conv3d(channels, dim, 1) for channels in level_channels)
         self.last = nn.Conv3d(dim, dim, kernel, padding=kernel // 2)
         self.kernel = kernel
         self.align_corners = align_corners
+        self.path = path
 
-    def gather(self, features: Sequence[Tensor], positions: Tensor, shape_zyx: Sequence[int]) -> VoxelFeatures:
+    def gather(
+        self, features: Sequence[Tensor], positions: Tensor, shape_zyx: Sequence[int]
+    ) -> VoxelFeatures | PatchFeatures:
         """Raw features at voxels (n,) of the patches (flat indices into (B, D, H, W)).
 
         features: per level (B, C_l, d, h, w); (D, H, W) = shape_zyx.
         """
+        if self.path == "dense":
+            return PatchFeatures(list(features), positions, tuple(shape_zyx))
         if self.kernel == 1:
             inside = torch.ones_like(positions, dtype=torch.bool)[:, None]
             around = positions[:, None]
@@ -54,37 +80,42 @@ class FeatureFusion(nn.Module):
         sampled = sample_levels(features, around.reshape(-1), shape_zyx, self.align_corners)
         return VoxelFeatures([level.reshape(*around.shape, -1) for level in sampled], inside)
 
-    def fuse(self, voxels: VoxelFeatures, frozen: bool = False) -> Tensor:
+    def fuse(self, voxels: VoxelFeatures | PatchFeatures, frozen: bool = False) -> Tensor:
         """Fused features (n, dim), equal to `dense` at those voxels (method.md 5.3).
 
         frozen: gradient passes through to the voxels' features, none reaches the weights.
         """
-        total = sum(
-            F.linear(level, *_weights(convolution, frozen))
-            for convolution, level in zip(self.levels, voxels.levels, strict=True)
-        )
-        weight, bias = _weights(self.last, frozen, flat=False)
+        if isinstance(voxels, PatchFeatures):
+            everywhere = self.dense(voxels.levels, voxels.shape_zyx, frozen)
+            return everywhere.movedim(1, -1).flatten(0, 3)[voxels.positions]
+        projected = []
+        for convolution, level in zip(self.levels, voxels.levels, strict=True):
+            weight, bias = _weights(convolution, frozen)
+            projected.append(F.linear(level, weight.flatten(1), bias))
+        total = torch.stack(projected).sum(0)
+        weight, bias = _weights(self.last, frozen)
         taps = weight.flatten(2)  # (out, in, k), k in the order of `_neighbours`
         return torch.einsum("nki,oik->no", total * voxels.inside[..., None], taps) + bias
 
-    def dense(self, features: Sequence[Tensor], shape_zyx: Sequence[int]) -> Tensor:
+    def dense(self, features: Sequence[Tensor], shape_zyx: Sequence[int], frozen: bool = False) -> Tensor:
         """Fused features (B, dim, D, H, W) at every voxel; for the maps shown to a person."""
         total = None
         for convolution, level in zip(self.levels, features, strict=True):
-            projected = convolution(level.to(convolution.weight.dtype))
+            weight, bias = _weights(convolution, frozen)
+            projected = F.conv3d(level.to(weight.dtype), weight, bias)
             if tuple(level.shape[2:]) != tuple(shape_zyx):
                 projected = F.interpolate(
                     projected, size=tuple(shape_zyx), mode="trilinear", align_corners=self.align_corners
                 )
             total = projected if total is None else total + projected
-        return self.last(total)
+        assert total is not None
+        weight, bias = _weights(self.last, frozen)
+        return F.conv3d(total, weight, bias, padding=self.kernel // 2)
 
 
-def _weights(layer: nn.Module, frozen: bool, flat: bool = True) -> tuple[Tensor, Tensor]:
-    weight, bias = layer.weight, layer.bias
-    if frozen:
-        weight, bias = weight.detach(), bias.detach()
-    return (weight.flatten(1) if flat else weight), bias
+def _weights(layer: nn.Module, frozen: bool) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    return (weight.detach(), bias.detach()) if frozen else (weight, bias)
 
 
 def _neighbours(positions: Tensor, shape_zyx: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -129,24 +160,17 @@ def _sample_level(
     precision = level.dtype if level.dtype in (torch.float32, torch.float64) else torch.float32
     if tuple(level.shape[2:]) == tuple(shape_zyx):
         return level[sample, :, index[0], index[1], index[2]].to(precision)
-    lower, upper, fraction = [], [], []
+    ends, shares = [], []  # per axis: the two voxels of the level around each point, and their weights
     for position, size, full in zip(index, level.shape[2:], shape_zyx, strict=True):
         if align_corners:
             coordinate = position.to(precision) * ((size - 1) / max(full - 1, 1))
         else:
             coordinate = ((position.to(precision) + 0.5) * (size / full) - 0.5).clamp_min(0)
-        low = coordinate.floor().long().clamp_max(size - 1)
-        lower.append(low)
-        upper.append((low + 1).clamp_max(size - 1))
-        fraction.append((coordinate - low).to(precision))
-    total: Tensor | None = None
-    for corner in range(8):
-        chosen = [corner >> axis & 1 for axis in range(3)]
-        weight = torch.ones((), dtype=precision, device=level.device)
-        for axis in range(3):
-            weight = weight * (fraction[axis] if chosen[axis] else 1 - fraction[axis])
-        z, y, x = (upper[axis] if chosen[axis] else lower[axis] for axis in range(3))
-        part = level[sample, :, z, y, x].to(precision) * weight[:, None]
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+        lower = coordinate.floor().long().clamp_max(size - 1)
+        fraction = coordinate - lower
+        ends.append(torch.stack([lower, (lower + 1).clamp_max(size - 1)]))
+        shares.append(torch.stack([1 - fraction, fraction]))
+    # One gather of all eight corners (2, 2, 2, n, C): one scatter into the level on the way back.
+    z, y, x = ends[0][:, None, None], ends[1][:, None], ends[2]
+    weight = shares[0][:, None, None] * shares[1][:, None] * shares[2]
+    return (level[sample, :, z, y, x].to(precision) * weight[..., None]).sum((0, 1, 2))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def make_teacher(student: nn.Module) -> nn.Module:
+def make_teacher(student: Network) -> Network:
     """A copy of the student that no optimizer moves."""
     teacher = copy.deepcopy(student)
     for parameter in teacher.parameters():
@@ -30,8 +34,8 @@ def move_teacher(teacher: nn.Module, student: nn.Module, decay: float, buffers: 
 
     Integer buffers (the counter of batch norm) are copied unless `own`.
     """
-    slow, fast = list(teacher.parameters()), list(student.parameters())
-    torch._foreach_lerp_(slow, [p.detach() for p in fast], 1 - decay)
+    average = get_ema_multi_avg_fn(decay)
+    average(list(teacher.parameters()), list(student.parameters()), 0)
     if buffers == "own":
         return
     for own, source in zip(teacher.buffers(), student.buffers(), strict=True):
@@ -42,16 +46,22 @@ def move_teacher(teacher: nn.Module, student: nn.Module, decay: float, buffers: 
 
 
 @contextlib.contextmanager
-def teacher_mode(teacher: nn.Module, norm: str = "batch", dropout: bool = False) -> Iterator[None]:
+def teacher_mode(
+    teacher: nn.Module, norm: str = "batch", dropout: bool = False, buffers: str = "ema"
+) -> Iterator[None]:
     """Evaluation mode, but batch norm by the statistics of the batch where norm is "batch".
 
-    The running statistics are not touched (row 34): they are averages of the student's.
+    The running statistics are not touched, being averages of the student's, unless buffers is
+    "own": then they follow what the teacher sees (row 34).
     """
     was_training = teacher.training
     teacher.eval()
     saved: list[tuple[_BatchNorm, torch.Tensor | None, torch.Tensor | None]] = []
     for module in teacher.modules():
         if isinstance(module, _BatchNorm) and norm == "batch":
+            if buffers == "own":
+                module.train()
+                continue
             # Without running buffers the functional uses the batch's statistics and updates nothing.
             saved.append((module, module.running_mean, module.running_var))
             module.running_mean = module.running_var = None

@@ -105,7 +105,7 @@ class VNet(nn.Module):
         """Start the output bias at the log frequency of each class (row 64)."""
         with torch.no_grad():
             frequency = torch.as_tensor(class_frequency, dtype=torch.float64).clamp_min(1e-6)
-            self.head.bias.copy_((frequency / frequency.sum()).log())
+            self.head.get_parameter("bias").copy_((frequency / frequency.sum()).log())
 
 
 def check_size(shape_zyx: Sequence[int]) -> None:

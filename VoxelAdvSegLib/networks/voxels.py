@@ -35,3 +35,21 @@ def draw_class_voxels(
         positions.append(found.clamp_max(flat.numel() - 1))
         counts.append(count)
     return ClassVoxels(torch.stack(positions), torch.stack(counts))
+
+
+def draw_in_patches(
+    labels: Tensor, patches: Tensor, classes: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Positions (C, n), uniform with replacement: voxels of class classes[i] in the patches named.
+
+    labels: (B, D, H, W); patches: (C, n) numbers of patches that hold the class; classes: (C,).
+    """
+    positions = []
+    for wanted, homes in zip(classes, patches, strict=True):
+        of_class = labels.flatten(1) == wanted
+        counts = of_class.sum(1)
+        before = counts.cumsum(0) - counts
+        uniform = torch.rand(homes.shape, device=labels.device, dtype=torch.float64, generator=generator)
+        ranks = before[homes] + (uniform * counts[homes]).long() + 1
+        positions.append(torch.searchsorted(of_class.flatten().cumsum(0), ranks, side="left"))
+    return torch.stack(positions).clamp_max(labels.numel() - 1)

@@ -90,7 +90,7 @@ def _not_finite(step: int, what: str, terms: Mapping[str, Term]) -> RunError:
     return RunError(
         f"step {step}: the {what} is not finite",
         expected="finite loss terms and gradients",
-        found=", ".join(f"{k} {float(t.value):g}" for k, t in terms.items()),
+        found=", ".join(f"{k} {float(t.value.detach()):g}" for k, t in terms.items()),
         do="the last good checkpoint is kept; lower the learning rate (--set lr=...) or switch off half "
         "precision (--set amp=off), then --resume",
     )
