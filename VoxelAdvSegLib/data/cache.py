@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from VoxelAdvSegLib.data.doctor import content_hash
+from VoxelAdvSegLib.data.geometry import reorientation
 from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import Recipe, prepare, prepare_label
-from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.data.volume import Volume, read_volume
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4
@@ -64,7 +65,7 @@ def prepare_labeled(
             return {
                 "image": _half(prepared.array),
                 "label": prepare_label(label, prepared, recipe, len(organs) + 1),
-                "content": np.array(content_hash(volume.array)),
+                "content": _content(volume),
             }
 
         arrays = _cached(folder, key, make, ("image", "label"))
@@ -86,7 +87,7 @@ def prepare_unlabeled(
             volume = read_volume(case.image)
             return {
                 "image": _half(prepare(volume, recipe).array),
-                "content": np.array(content_hash(volume.array)),
+                "content": _content(volume),
             }
 
         arrays = _cached(folder, _key(recipe, case.image), make, ("image",))
@@ -106,6 +107,11 @@ def _in_parallel(one: Callable, cases: Sequence, progress: Callable[[int, int], 
 
 def _half(array: np.ndarray) -> np.ndarray:
     return np.clip(array, -LARGEST, LARGEST).astype(np.float16)
+
+
+def _content(volume: Volume) -> np.ndarray:
+    """Fingerprint of the scan, the same along whatever axes it is stored."""
+    return np.array(content_hash(reorientation(volume.geometry).apply(volume.array)))
 
 
 def _key(recipe: Recipe, *parts: object) -> str:

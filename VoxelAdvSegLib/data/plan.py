@@ -134,6 +134,13 @@ def make_plan(
     largest = _largest_patch(config, machine)
     spacing, shape = _working_grid(config, facts, largest, says)
     patch = config.patches.patch or _patch(shape, largest)
+    if config.network.norm == "instance" and max(patch) <= 16:
+        raise ConfigError(
+            "the patch is too small for instance norm, which needs two voxels at the lowest level",
+            expected="a patch of 32 voxels or more along one axis",
+            found=_by(patch),
+            do="use a larger patch (--set patch=32,16,16), or --set norm=batch",
+        )
     voxels = int(np.prod(patch))
     says.append(
         f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {_by(np.round(shape).astype(int))})."
@@ -237,6 +244,8 @@ def _patch(size: np.ndarray, largest: int) -> tuple[int, ...]:
     Nearest, not above: instance statistics include padding, and windows cover what is left.
     """
     patch = 16 * np.maximum(1, np.round(size / 16)).astype(int)
+    if patch.max() == 16:
+        patch[np.argmax(size)] = 32  # instance norm needs two voxels at the lowest level
     while np.prod(patch) > largest:
         ratio = np.where(patch > 32, patch / size, -np.inf)
         if not np.isfinite(ratio).any():
