@@ -75,6 +75,7 @@ class Supervision:
     copy_paste_warmup: float = 0.12  # part of T with labeled patches only (method.md 4.3, row 5)
     pseudo_weight: float = 0.5  # weight of pseudo-labeled voxels in mixed patches
     pseudo_rampup: float = 0.3  # part of T over which that weight rises
+    pseudo_largest_component: bool = False  # pasted pseudo-labels keep each organ's largest part (as BCP)
 
 
 @dataclass(frozen=True)

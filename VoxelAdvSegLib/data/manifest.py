@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from VoxelAdvSegLib.data.organs import Organ, normalized_name, organs_of
+from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.errors import InputError
 
 SPLITS = ("training", "unlabeled", "validation", "test")
@@ -117,7 +118,7 @@ def read_manifest(path: Path, problems: list[Problem] | None = None) -> Manifest
         )
     return Manifest(
         path=path,
-        organs=organs_of(_label_values(content, path), _terminology(content, path, tell)),
+        organs=_organs(content, path, tell),
         modality=_modality(content),
         mirror_axes=_mirror_axes(content, path, tell),
         training=_cases(content, "training", path, tell),
@@ -291,6 +292,13 @@ def _missing(path: Path, name: str, manifest: Path) -> InputError:
         found="something else than a file or folder" if path.exists() else "nothing",
         do=f"correct the path in {manifest.name}",
     )  # fmt: skip
+
+
+def _organs(content: dict, path: Path, tell: Tell) -> tuple[Organ, ...]:
+    """The organs with the codes that the manifest gives, or that their names are known by."""
+    values = _label_values(content, path)
+    known = {name: terminology_of(name) for name in values}
+    return organs_of(values, known | _terminology(content, path, tell))
 
 
 def _terminology(content: dict, path: Path, tell: Tell) -> dict[str, str]:

@@ -21,7 +21,12 @@ from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.losses import consistency, cross_entropy, dice_loss, pseudo_label
 from VoxelAdvSegLib.methods.adversary import Adversary, Drawn, make_discriminator, make_fusion
 from VoxelAdvSegLib.methods.contract import Batch, Player, Term, Turn
-from VoxelAdvSegLib.methods.copy_paste import near_seam, paste_bidirectional, paste_labeled
+from VoxelAdvSegLib.methods.copy_paste import (
+    largest_parts,
+    near_seam,
+    paste_bidirectional,
+    paste_labeled,
+)
 from VoxelAdvSegLib.methods.optimizers import autocast, make_discriminator_player, make_student_player
 from VoxelAdvSegLib.methods.representation import FeatureLayer, FeaturePairs
 from VoxelAdvSegLib.methods.supervised import encoder_parameters, supervised_terms
@@ -41,7 +46,7 @@ class Seen:
 
     logits, probabilities, target: (B, K, D, H, W), target the teacher's; features: all nine
     levels of the student; real, fake: (B, D, H, W) class of labeled and of confident unlabeled
-    voxels, -1 elsewhere; unlabeled: bool; pseudo: teacher's class of unlabeled voxels;
+    voxels, -1 elsewhere; unlabeled: bool; pseudo: teacher's class of pasted unlabeled voxels;
     case: (B, D, H, W) number of the labeled case a voxel comes from, -1 for none.
     """
 
@@ -149,10 +154,14 @@ class VoxelAdversarial:
             mixed = paste_bidirectional(labeled, label, batch.unlabeled, settings.supervision.copy_paste_box)
             images, reference, unlabeled = mixed.images, mixed.label, ~mixed.from_labeled
             n = len(labeled)
+            guess = target[n:].argmax(1)
+            if settings.supervision.pseudo_largest_component:
+                guess = largest_parts(guess, self.classes)
+            pseudo = torch.where(unlabeled, mixed.mix(label, guess), -1)
             target = mixed.mix(target[:n], target[n:])
             case = torch.where(mixed.from_labeled, torch.cat([case, case]), -1)
         else:
-            images = torch.cat([labeled, batch.unlabeled])
+            images, pseudo = torch.cat([labeled, batch.unlabeled]), None
             reference = torch.cat([label, nowhere])
             unlabeled = torch.zeros_like(reference, dtype=torch.bool)
             unlabeled[len(labeled) :] = True
@@ -160,7 +169,7 @@ class VoxelAdversarial:
         logits, features = self._forward_student(self._disturbed(images, "both"), len(labeled))
         logits = logits.float()
         probabilities = logits.softmax(1)
-        fake, pseudo = self._pseudo_labels(probabilities, target, unlabeled)
+        fake = self._confident(probabilities, target, unlabeled)
         real = _erode(reference, settings.adversarial.real_label_erosion)
         if self.pasting and len(batch.unlabeled):
             seam = near_seam(~unlabeled, settings.adversarial.adv_seam_margin)
@@ -201,18 +210,14 @@ class VoxelAdversarial:
             torch.cat(levels) for levels in zip(*[p[1] for p in parts], strict=True)
         ]
 
-    def _pseudo_labels(
-        self, student: Tensor, target: Tensor | None, unlabeled: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Confident classes of unlabeled voxels (Eq. 1), -1 elsewhere; and classes without threshold."""
+    def _confident(self, student: Tensor, target: Tensor | None, unlabeled: Tensor) -> Tensor:
+        """Classes (B, D, H, W) of the unlabeled voxels that are sure (Eq. 1), -1 elsewhere."""
         a = self.config.adversarial
         source = student.detach() if a.pseudo_source == "student" else target
         if source is None:
-            return torch.full_like(unlabeled, -1, dtype=torch.long), None
-        confident = pseudo_label(source, a.pseudo_threshold, a.pseudo_below, a.pseudo_quantile, unlabeled)
-        confident = _erode(confident, a.pseudo_erosion)
-        guess = source.argmax(1)
-        return torch.where(unlabeled, confident, -1), torch.where(unlabeled, guess, -1)
+            return torch.full_like(unlabeled, -1, dtype=torch.long)
+        sure = pseudo_label(source, a.pseudo_threshold, a.pseudo_below, a.pseudo_quantile, unlabeled)
+        return torch.where(unlabeled, _erode(sure, a.pseudo_erosion), -1)
 
     # --- the players --------------------------------------------------------------------------
 
