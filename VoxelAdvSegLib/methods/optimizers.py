@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.methods.contract import Player
 from VoxelAdvSegLib.schedule import learning_rate
 
@@ -37,8 +38,16 @@ def make_discriminator_player(config: Config, parameters: list[nn.Parameter]) ->
 
 
 def precision(config: Config, device: torch.device) -> torch.dtype | None:
-    """Half type of the network's forward, or None for fp32 (row 58: off on the CPU)."""
+    """Half type of the network's forward, or None for fp32 (row 58: off on the CPU).
+
+    Raises ConfigError for half precision on the CPU: torch 2.13's weight gradients of small 3-D
+    convolutions in bfloat16 are now and then garbage there (up to 1e38).
+    """
     amp = config.training.amp
+    if device.type == "cpu" and amp in ("bf16", "fp16"):
+        raise ConfigError(
+            "half precision is for the GPU", expected="amp=auto or amp=off", found=amp, do="set amp=auto"
+        )
     if amp == "off" or (amp == "auto" and device.type != "cuda"):
         return None
     if amp == "bf16" or (amp == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)):

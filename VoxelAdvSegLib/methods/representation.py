@@ -65,7 +65,7 @@ class FeaturePairs:
         teacher_label: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
-        first, second = self._draw(student_label, teacher_label)
+        first, second = self.draw(student_label, teacher_label)
         classes = len(first)
         if not classes:
             return torch.zeros((), device=student_label.device), {}
@@ -81,7 +81,7 @@ class FeaturePairs:
         distance = feature_loss(prediction.unflatten(0, (classes, -1)), paired, s.feature_reduction)
         return distance.mean(), _collapse_signs(target)
 
-    def _draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (C, n) for student and teacher, of the C classes with enough voxels.
 
         Other classes take no part: their rows would enter the statistics of batch norm.

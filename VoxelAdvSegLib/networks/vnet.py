@@ -58,6 +58,7 @@ class VNet(nn.Module):
     ) -> None:
         super().__init__()
         self.filters = filters
+        self.norm = norm
         channels = block_channels(filters)
         blocks, downs, ups = [], [], []
         for level, repeats in enumerate(CONVOLUTIONS_PER_BLOCK):
@@ -85,9 +86,16 @@ class VNet(nn.Module):
     def forward_features(self, volumes: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits, and the outputs of blocks 1 to 9 (before dropout).
 
-        Raises ConfigError when a size is not a multiple of 16.
+        Raises ConfigError when a size is not a multiple of 16, or too small for instance norm.
         """
         check_size(volumes.shape[2:])
+        if self.norm == "instance" and max(volumes.shape[2:]) == DOWNSAMPLING:
+            raise ConfigError(
+                "instance norm has no statistics of the one voxel that is left in block 5",
+                expected="more than 16 voxels along an axis",
+                found="16 x 16 x 16",
+                do="choose a larger patch, or another norm",
+            )
         features: list[Tensor] = []
         hidden = volumes
         for level in range(5):
