@@ -31,7 +31,8 @@ from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder
 
-LOG_EVERY = 10  # steps that share a line of the diary
+LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
+LOG_SECONDS = 1.0
 BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
@@ -79,6 +80,8 @@ class Course:
         """Steps until the end, a STOP file, Ctrl-C or the end of the time budget; then the model."""
         self._began = time.monotonic()
         self._durations: list[float] = []
+        self._pending: list[StepReport] = []
+        self._noted = self._began
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
         if resume and self.folder.last.exists():
@@ -158,15 +161,15 @@ class Course:
     # --- the diary ----------------------------------------------------------------------------
 
     def _note(self, report: StepReport) -> None:
-        if not hasattr(self, "_pending"):
-            self._pending: list[StepReport] = []
         self._pending.append(report)
-        if self.progress.step % LOG_EVERY == 0 or self.progress.step <= 1 or report.ratios:
+        due = len(self._pending) >= LOG_EVERY or time.monotonic() - self._noted > LOG_SECONDS
+        if due or self.progress.step <= 1 or report.ratios:
             self._flush()
 
     def _flush(self) -> None:
         """One event for the steps since the last one: means of the terms, latest of the rest."""
-        pending, self._pending = getattr(self, "_pending", []), []
+        pending, self._pending = self._pending, []
+        self._noted = time.monotonic()
         if not pending:
             return
         terms: dict[str, dict[str, list]] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ class EventWriter:
         self.path = path
         self._repair()
         self._file = path.open("a", encoding="utf-8")
+        self._one_at_a_time = threading.Lock()  # steps and heartbeat come from two threads
 
     def _repair(self) -> None:
         """Ends a line that a killed process left half-written, so that the next one is readable."""
@@ -33,12 +36,34 @@ class EventWriter:
 
     def write(self, type: str, **fields: Any) -> dict[str, Any]:
         event = {"type": type, "time": round(time.time(), 3), **clean(fields)}
-        self._file.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
+        with self._one_at_a_time:
+            if not self._file.closed:
+                self._file.write(line)
+                self._file.flush()
         return event
 
     def close(self) -> None:
-        self._file.close()
+        with self._one_at_a_time:
+            self._file.close()
+
+
+@contextlib.contextmanager
+def heartbeat(events: EventWriter, seconds: float = 5.0) -> Iterator[None]:
+    """While it lasts, a `heartbeat` event every few seconds says that the process lives."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            events.write("heartbeat")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def clean(value: Any) -> Any:

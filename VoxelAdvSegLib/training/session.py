@@ -28,7 +28,7 @@ from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.networks.device import choose_device, describe_machine
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
-from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
+from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
@@ -77,6 +77,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
             description = _describe(request, folder, config, manifest)
             events = EventWriter(folder.events)
             stack.callback(events.close)
+            stack.enter_context(heartbeat(events))
 
             def tell(type: str, **fields: Any) -> None:
                 watch(events.write(type, **fields))
