@@ -47,9 +47,15 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
     assert set(bundle.weights) == {"student", "teacher", "discriminator"}
     assert [organ.name for organ in bundle.organs] == ["ball", "pebble"]
     kinds = [event["type"] for event in events_of(run)]
-    assert kinds[0] == "start" and kinds[-1] == "end" and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
+    assert (
+        kinds[0] == "start"
+        and kinds[-1] == "end"
+        and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
+    )
     step = [event for event in events_of(run) if event["type"] == "step"][-1]
-    assert {"dice", "cross_entropy", "pseudo_label", "adversarial", "feature", "consistency"} <= set(step["terms"]["student"])
+    assert {"dice", "cross_entropy", "pseudo_label", "adversarial", "feature", "consistency"} <= set(
+        step["terms"]["student"]
+    )
     assert len(step["observed"]["accuracy_labeled"]) == 3
     preview = np.load(run / "previews" / "step_000012.npz")
     assert preview["label"].shape == preview["looks_labeled"].shape == preview["image"].shape
@@ -58,7 +64,9 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
 
 def test_the_model_names_no_case_and_no_folder(tiny_data: Path, tmp_path: Path):
     train(Request(tiny_data, tmp_path / "run", overrides=settings(steps=2)))
-    text = (tmp_path / "run" / "model" / "model.json").read_text() + (tmp_path / "run" / "model" / "README.md").read_text()
+    text = (tmp_path / "run" / "model" / "model.json").read_text() + (
+        tmp_path / "run" / "model" / "README.md"
+    ).read_text()
     assert str(tmp_path) not in text and "nii" not in text
 
 
@@ -89,10 +97,26 @@ def test_other_seeds_are_other_runs_and_equal_seeds_equal_runs(tiny_data: Path, 
 
 def test_a_killed_run_resumes_to_the_same_weights(tiny_data: Path, tmp_path: Path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    words = [f"--set={k}={v}" for k, v in settings(steps=40, checkpoint_every=1, validate_every=40, preview_every=40).items() if k != "steps"]
-    command = [sys.executable, "-m", "VoxelAdvSegLib", "train", "--data", str(tiny_data), "--steps", "40", *words]
+    words = [
+        f"--set={k}={v}"
+        for k, v in settings(steps=40, checkpoint_every=1, validate_every=40, preview_every=40).items()
+        if k != "steps"
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "VoxelAdvSegLib",
+        "train",
+        "--data",
+        str(tiny_data),
+        "--steps",
+        "40",
+        *words,
+    ]
     subprocess.run([*command, "--run", str(straight)], check=True, capture_output=True)
-    process = subprocess.Popen([*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     checkpoint = killed / "checkpoints" / "last.safetensors"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -147,14 +171,20 @@ def test_fine_tuning_keeps_known_organs_and_adds_new_ones(tiny_data: Path, tmp_p
     train(Request(grown, tmp_path / "new", init=tmp_path / "old", overrides=wishes))
     old, new = read_bundle(tmp_path / "old" / "model"), read_bundle(tmp_path / "new" / "model")
     assert new.config.network.filters == 8 and new.recipe == old.recipe
-    assert torch.allclose(new.weights["student"]["head.weight"][:3], old.weights["teacher"]["head.weight"], atol=1e-6)
+    assert torch.allclose(
+        new.weights["student"]["head.weight"][:3], old.weights["teacher"]["head.weight"], atol=1e-6
+    )
     assert len(new.weights["student"]["head.weight"]) == 4
 
 
 def test_terms_switched_off_build_nothing(tiny_data: Path, tmp_path: Path):
-    off = settings(steps=1, adv_weight=0, feature_weight=0, consistency_weight=0, copy_paste="none", eval_model="student")
+    off = settings(
+        steps=1, adv_weight=0, feature_weight=0, consistency_weight=0, copy_paste="none", eval_model="student"
+    )
     train(Request(tiny_data, tmp_path / "run", overrides=off))
-    assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {"student"}
+    assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {
+        "student"
+    }
     assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student"}
 
 
@@ -188,8 +218,12 @@ def test_a_run_folder_serves_one_training(tiny_data: Path, tmp_path: Path):
 def test_a_run_that_cannot_begin_leaves_nothing(tiny_data: Path, tmp_path: Path):
     write_scan(tiny_data.parent, "g", 2, labeled=False)  # the voxels of unlabeled c under another name
     manifest = write_manifest(tiny_data.parent, test=[], unlabeled=["images/c.nii.gz"], validation=[])
-    (tiny_data.parent / "labels" / "c.nii.gz").write_bytes((tiny_data.parent / "labels" / "a.nii.gz").read_bytes())
-    entries = json.loads(manifest.read_text())["training"] + [{"image": "images/g.nii.gz", "label": "labels/c.nii.gz"}]
+    (tiny_data.parent / "labels" / "c.nii.gz").write_bytes(
+        (tiny_data.parent / "labels" / "a.nii.gz").read_bytes()
+    )
+    entries = json.loads(manifest.read_text())["training"] + [
+        {"image": "images/g.nii.gz", "label": "labels/c.nii.gz"}
+    ]
     manifest = write_manifest(tiny_data.parent, training=entries)
     with pytest.raises(InputError, match="same scan"):
         train(Request(manifest, tmp_path / "run", overrides=settings()))

@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from VoxelAdvSegLib.errors import InputError
 
 NIFTI_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
+NIFTI_FLOATS = (16, 64)  # codes of 32 and 64 bit floating-point voxels
 BARE_ENDINGS = frozenset((".img", ".hdr", ".gipl", ".vtk"))
 VTK_HEADER_BYTES = 400
 CHUNK_BYTES = 1 << 22
@@ -41,15 +44,26 @@ def check_header(path: Path) -> None:
 
 
 def check_complete(path: Path) -> None:
-    """Raises InputError when a gzip stream is damaged or a NIfTI file is cut.
+    """Raises InputError when a gzip stream is damaged, or a NIfTI file is cut or holds no numbers.
 
-    ITK's NIfTI reader fills what is missing with zeros.
+    ITK's NIfTI reader fills with zeros what is missing, and also what is NaN or infinite.
     """
-    head = _head(path)
-    length = _unzipped_length(path) if _is_zipped(path) else path.stat().st_size
-    header = _nifti_header(path, head)
+    header = _nifti_header(path, _head(path))
+    if header is None and not _is_zipped(path):
+        return
+    length, strange = _examine_content(path, header)
     if header is not None and length < header.file_bytes:
         raise _cut(path, f"{header.file_bytes} bytes, as its header says", f"{length} bytes")
+    if strange:
+        raise not_finite(path, strange)
+
+
+def not_finite(path: Path, count: int) -> InputError:
+    return InputError(
+        "some intensities are not numbers", file=path, expected="finite intensities",
+        found=f"{count} voxels are NaN or infinite",
+        do="replace them by the value of the background, or export again",
+    )  # fmt: skip
 
 
 def check_raw_size(path: Path, voxel_bytes: int) -> None:
@@ -93,7 +107,9 @@ def without_messages() -> Iterator[None]:
 @dataclass(frozen=True)
 class _NiftiHeader:
     spacing_mm: tuple[float, ...]
+    offset: int
     file_bytes: int
+    floats: np.dtype | None  # of the voxels, where they are floating-point numbers
 
 
 def _is_zipped(path: Path) -> bool:
@@ -108,13 +124,28 @@ def _head(path: Path) -> bytes:
         return file.read(NIFTI2_HEADER_BYTES)
 
 
-def _unzipped_length(path: Path) -> int:
-    """Length of the content; its checksum is verified on the way."""
-    length = 0
-    with _gzip_errors(path), gzip.open(path) as file:
+def _examine_content(path: Path, header: _NiftiHeader | None) -> tuple[int, int]:
+    """Length of the content, and its voxels that are not finite where it is NIfTI of a float type.
+
+    The checksum of a gzip stream is verified on the way.
+    """
+    floats = None if header is None else header.floats
+    if not _is_zipped(path) and floats is None:
+        return path.stat().st_size, 0
+    length = strange = 0
+    rest = b""
+    with _gzip_errors(path), gzip.open(path) if _is_zipped(path) else path.open("rb") as file:
+        if floats is not None and header is not None:
+            length = len(file.read(header.offset))
         while chunk := file.read(CHUNK_BYTES):
             length += len(chunk)
-    return length
+            if floats is not None:
+                rest += chunk
+                whole = len(rest) // floats.itemsize * floats.itemsize
+                values = np.frombuffer(rest[:whole], floats)
+                strange += values.size - int(np.isfinite(values).sum())
+                rest = rest[whole:]
+    return length, strange
 
 
 @contextmanager
@@ -135,18 +166,19 @@ def _nifti_header(path: Path, head: bytes) -> _NiftiHeader | None:
         (size,) = struct.unpack_from(order + "i", head)
         if size == NIFTI_HEADER_BYTES and head[344:348] == b"n+1\0":
             dim = struct.unpack_from(order + "8h", head, 40)
-            (bits,) = struct.unpack_from(order + "h", head, 72)
+            kind, bits = struct.unpack_from(order + "2h", head, 70)
             spacing = struct.unpack_from(order + "3f", head, 80)
             (offset,) = struct.unpack_from(order + "f", head, 108)
         elif size == NIFTI2_HEADER_BYTES and len(head) == NIFTI2_HEADER_BYTES:
-            (bits,) = struct.unpack_from(order + "h", head, 14)
+            kind, bits = struct.unpack_from(order + "2h", head, 12)
             dim = struct.unpack_from(order + "8q", head, 16)
             spacing = struct.unpack_from(order + "3d", head, 112)
             (offset,) = struct.unpack_from(order + "q", head, 168)
         else:
             continue
         voxels = math.prod(max(n, 1) for n in dim[1 : dim[0] + 1])
-        return _NiftiHeader(spacing[: dim[0]], int(offset) + voxels * bits // 8)
+        floats = np.dtype(f"{order}f{bits // 8}") if kind in NIFTI_FLOATS else None
+        return _NiftiHeader(spacing[: dim[0]], int(offset), int(offset) + voxels * bits // 8, floats)
     return None
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from VoxelAdvSegLib.data.integrity import check_complete, check_header, check_raw_size, without_messages
+from VoxelAdvSegLib.data.integrity import (
+    check_complete,
+    check_header,
+    check_raw_size,
+    not_finite,
+    without_messages,
+)
 from VoxelAdvSegLib.errors import InputError
 
 # Largest departure of the axes from unit length and right angles: far above what single precision
@@ -198,12 +204,7 @@ def check_intensities(array: np.ndarray, path: Path) -> None:
     """Raises InputError when intensities are not finite, or the same everywhere."""
     lowest, highest = float(array.min()), float(array.max())
     if not (math.isfinite(lowest) and math.isfinite(highest)):
-        count = int(array.size - np.isfinite(array).sum())
-        raise InputError(
-            "some intensities are not numbers", file=path, expected="finite intensities",
-            found=f"{count} voxels are NaN or infinite",
-            do="replace them by the value of the background, or export again",
-        )  # fmt: skip
+        raise not_finite(path, int(array.size - np.isfinite(array).sum()))
     if lowest == highest:
         raise InputError(
             "all intensities are the same", file=path, expected="an image",

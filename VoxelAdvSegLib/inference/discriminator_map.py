@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,15 +47,14 @@ def predict_with_map(
     return probabilities[0], looks_labeled[0, 0]
 
 
-def mean_by_organ(values: Tensor, label: Tensor, names: Sequence[str]) -> dict[str, float | None]:
-    """Mean of a map over the voxels of each organ (None where it has none), and over all organs."""
-    means: dict[str, float | None] = {}
-    for index, name in enumerate(names, 1):
-        inside = values[label == index]
-        means[name] = float(inside.mean()) if inside.numel() else None
-    inside = values[label > 0]
-    means["all organs"] = float(inside.mean()) if inside.numel() else None
-    return means
+def mean_by_organ(values: np.ndarray, label: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
+    """Mean of a map (z, y, x) over the voxels of each organ, and over all organs; None where there are none."""
+    regions = {name: label == index for index, name in enumerate(names, 1)}
+    regions["all organs"] = label > 0
+    return {
+        name: float(values[inside].mean(dtype=np.float64)) if inside.any() else None
+        for name, inside in regions.items()
+    }
 
 
 def quantize(values: Tensor) -> Tensor:
