@@ -142,9 +142,8 @@ def make_plan(
             do="use a larger patch (--set patch=32,16,16), or --set norm=batch",
         )
     voxels = int(np.prod(patch))
-    says.append(
-        f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {_by(np.round(shape).astype(int))})."
-    )
+    scan = _by(np.round(shape).astype(int))
+    says.append(f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {scan}).")
     batch_labeled, batch_unlabeled = _batch(config, voxels, machine)
     filters = config.network.filters or _filters(config, voxels, machine)
     need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi)
@@ -197,9 +196,10 @@ def _largest_patch(config: Config, machine: Machine) -> int:
     per_voxel = (memory_need(10**6, 2, filters, machine.kind) - fixed) / 10**6
     voxels = int((budget - fixed) / per_voxel)
     if voxels < 32**3:
+        least = (fixed + 32**3 * per_voxel) / MEMORY_SHARE / GIB
         raise ConfigError(
             "there is too little memory to train",
-            expected=f"at least {(fixed + 32**3 * per_voxel) / MEMORY_SHARE / GIB:.1f} GiB free on {machine.name or machine.kind}",
+            expected=f"at least {least:.1f} GiB free on {machine.name or machine.kind}",
             found=f"{machine.memory_bytes / GIB:.1f} GiB",
             do="close other programs, or use --device cpu",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,9 @@ class Adversary:
         self.fusion = fusion
         self.fusion_is_shared = shared is not None
         self.chance = 0.5 if settings.adv_form == "lsgan" else 0.0  # logit between fake and real
+        # Smoothed "real" targets move the undecided logit: D = (1 - eps)/(2 - eps) there (row 15).
+        smoothing = settings.disc_label_smoothing
+        self.undecided = (1 - smoothing) / 2 if settings.adv_form == "lsgan" else math.log(1 - smoothing)
 
     def draw(self, features: Sequence[Tensor], real: Tensor, fake: Tensor) -> Drawn:
         """Voxels of every class on both sides.
@@ -118,8 +122,8 @@ class Adversary:
         return loss
 
     def _accuracies(self, real: Tensor, fake: Tensor, drawn: Drawn) -> dict[str, Tensor]:
-        on_real = (real > self.chance).float().mean(1)
-        on_fake = (fake < self.chance).float().mean(1)
+        on_real = (real > self.undecided).float().mean(1)
+        on_fake = (fake < self.undecided).float().mean(1)
         accuracy = ((on_real + on_fake) / 2 * drawn.weights).sum() / drawn.weights.sum().clamp_min(1)
         counted = drawn.weights.sum() > 0
         memory = self.discriminator.moving_accuracy
@@ -143,8 +147,8 @@ class Adversary:
         if not bool(held_out.weights.sum() > 0):
             return
         self.discriminator.eval()
-        on_real = (self.judge(held_out.real, held_out.classes) > self.chance).float().mean(1)
-        on_fake = (self.judge(held_out.fake, held_out.classes) < self.chance).float().mean(1)
+        on_real = (self.judge(held_out.real, held_out.classes) > self.undecided).float().mean(1)
+        on_fake = (self.judge(held_out.fake, held_out.classes) < self.undecided).float().mean(1)
         balanced = ((on_real + on_fake) / 2 * held_out.weights).sum() / held_out.weights.sum()
         memory = self.discriminator.moving_held_out
         memory.mul_(MEMORY).add_(balanced * (1 - MEMORY))
