@@ -147,19 +147,21 @@ def make_plan(
     batch_labeled, batch_unlabeled = _batch(config, voxels, machine)
     filters = config.network.filters or _filters(config, voxels, machine)
     need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi)
+    patches = f"{batch_labeled} labeled and {batch_unlabeled} unlabeled patches"
+    if not semi:
+        patches = (
+            f"{batch_labeled + (batch_unlabeled if config.patches.supervised_equal_patches else 0)} labeled patches"
+        )
     says.append(
-        f"A step takes {batch_labeled} labeled and {batch_unlabeled} unlabeled patches through a V-Net with {filters} "
-        f"filters and needs about {need / GIB:.1f} GiB of the {machine.memory_bytes / GIB:.1f} GiB free on "
-        f"{machine.name or machine.kind}."
+        f"A step takes {patches} through a V-Net with {filters} filters and needs about {need / GIB:.1f} GiB of the "
+        f"{machine.memory_bytes / GIB:.1f} GiB free on {machine.name or machine.kind}."
     )
     steps = config.training.steps
     if config.training.minutes is None and steps is None:
         steps = int(np.clip(150 * facts.labeled + 50 * facts.unlabeled, 2000, 15000))
     if config.training.minutes is not None:
         steps = None
-        says.append(
-            f"The number of steps is measured, so that all ends within {config.training.minutes:g} minutes."
-        )
+        says.append(f"The number of steps is measured, so that all ends within {config.training.minutes:g} minutes.")
     else:
         says.append(f"The training runs for {steps} steps.")
     mirrors = _mirror_axes(config, organs, mirror_axes, says)
@@ -206,9 +208,7 @@ def _largest_patch(config: Config, machine: Machine) -> int:
     return min(voxels, LARGEST_PATCH.get(machine.kind, LARGEST_PATCH["cpu"]))
 
 
-def _working_grid(
-    config: Config, facts: Statistics, largest: int, says: list[str]
-) -> tuple[tuple | None, np.ndarray]:
+def _working_grid(config: Config, facts: Statistics, largest: int, says: list[str]) -> tuple[tuple | None, np.ndarray]:
     """Spacing (x, y, z mm; None: as it is) and the median scan's size in working voxels."""
     shapes = np.asarray(facts.shapes_xyz, float)
     spacings = np.asarray(facts.spacings_xyz_mm)
@@ -231,9 +231,7 @@ def _working_grid(
         if np.prod(size) > 24 * largest:
             spacing = spacing * (np.prod(size) / (24 * largest)) ** (1 / 3)
             says.append("The grid is coarser than the scans, so that a patch sees enough of the body.")
-        says.append(
-            f"The working grid has {_by(spacing)} mm (median of the scans: {_by(np.median(spacings, 0))} mm)."
-        )
+        says.append(f"The working grid has {_by(spacing)} mm (median of the scans: {_by(np.median(spacings, 0))} mm).")
     size = np.median(shapes * spacings / spacing, 0)
     return tuple(float(s) for s in spacing), size
 
@@ -260,10 +258,7 @@ def _batch(config: Config, voxels: int, machine: Machine) -> tuple[int, int]:
     most = 4 if machine.kind == "cuda" else 2
     size = int(np.clip(STEP_PATCHES_VOXELS // voxels, 2, most))
     filters = config.network.filters or 16
-    while (
-        size > 1
-        and memory_need(voxels, 2 * size, filters, machine.kind) > MEMORY_SHARE * machine.memory_bytes
-    ):
+    while size > 1 and memory_need(voxels, 2 * size, filters, machine.kind) > MEMORY_SHARE * machine.memory_bytes:
         size -= 1
     return config.patches.batch_labeled or size, config.patches.batch_unlabeled or size
 
@@ -279,9 +274,7 @@ def _filters(config: Config, voxels: int, machine: Machine) -> int:
     return 8
 
 
-def _mirror_axes(
-    config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]
-) -> tuple[str, ...]:
+def _mirror_axes(config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]) -> tuple[str, ...]:
     if config.patches.mirror_axes is not None:
         return config.patches.mirror_axes
     sided = names_a_side(organs)
@@ -296,11 +289,10 @@ def _mirror_axes(
 
 
 def _role_sentences(facts: Statistics, semi: bool) -> list[str]:
-    if not semi:
-        return [
-            f"{facts.labeled} labeled scans are used; the {facts.unlabeled} unlabeled ones are left alone."
-        ]
-    return [f"{facts.labeled} labeled and {facts.unlabeled} unlabeled scans are used."]
+    labeled = f"{facts.labeled} labeled scan{'s' if facts.labeled != 1 else ''}"
+    if semi:
+        return [f"{labeled} and {facts.unlabeled} unlabeled ones are used."]
+    return [f"{labeled} used; unlabeled ones ({facts.unlabeled}) are left alone."]
 
 
 def _recipe(config: Config, facts: Statistics, spacing: tuple | None, says: list[str]) -> Recipe:
@@ -310,9 +302,7 @@ def _recipe(config: Config, facts: Statistics, spacing: tuple | None, says: list
         return Recipe(orient=False, spacing_xyz_mm=spacing, intensity="scan")
     if facts.ct is not None:
         low, high, mean, sd = facts.ct
-        says.append(
-            f"Intensities: CT, clipped to {low:.0f} to {high:.0f} HU, minus {mean:.1f}, divided by {sd:.1f}."
-        )
+        says.append(f"Intensities: CT, clipped to {low:.0f} to {high:.0f} HU, minus {mean:.1f}, divided by {sd:.1f}.")
         shape = p.shape if p.recipe == "mo" else None
         return Recipe(True, spacing, shape, "fixed", (low, high), mean, sd)
     says.append(
