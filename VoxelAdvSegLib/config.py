@@ -75,6 +75,9 @@ class Supervision:
     copy_paste_warmup: float = 0.12  # part of T with labeled patches only (method.md 4.3, row 5)
     pseudo_weight: float = 0.5  # weight of pseudo-labeled voxels in mixed patches
     pseudo_rampup: float = 0.3  # part of T over which that weight rises
+    # Part of T between two labelings of all unlabeled scans, whole and as they are, by the teacher;
+    # 0: it labels the turned and zoomed patch itself, anew at every step (as BCP).
+    pseudo_refresh: float = 0.0
     pseudo_largest_component: bool = False  # pasted pseudo-labels keep each organ's largest part (as BCP)
 
 
@@ -258,7 +261,7 @@ NOT_NEGATIVE = """
 """.split()  # noqa: SIM905
 FRACTIONS = """
     foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
-    pseudo_quantile pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
+    pseudo_quantile pseudo_rampup pseudo_refresh consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
 """.split()  # noqa: SIM905
 
 

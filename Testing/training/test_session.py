@@ -73,7 +73,7 @@ def test_the_model_names_no_case_and_no_folder(tiny_data: Path, tmp_path: Path):
 @pytest.mark.parametrize("method", ["voxel_adversarial", "supervised"])
 def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tiny_data: Path, tmp_path: Path, method: str):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    overrides = settings(method=method, steps=12, adv_gate="held_out", copy_paste_warmup=0.3)
+    overrides = settings(method=method, steps=12, adv_gate="held_out", copy_paste_warmup=0.2, pseudo_refresh=0.2)
     train(Request(tiny_data, straight, overrides=overrides))
 
     def stop_at_four(event: dict) -> None:

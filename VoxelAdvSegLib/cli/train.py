@@ -10,6 +10,8 @@ from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.config import PRESETS
 from VoxelAdvSegLib.errors import ConfigError
 
+BETWEEN_STEPS = ("validation", "labeling the unlabeled scans")  # short work that keeps the bar of the training
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="manifest of the cases (JSON)")
@@ -101,7 +103,7 @@ class Screen:
             self._say(f"step {event['step']}: validation Dice {scores}{best}")
 
     def _advance(self, phase: str, done: int, total: int, text: str) -> None:
-        if phase != self.phase and phase != "validation":
+        if phase != self.phase and phase not in BETWEEN_STEPS:
             self.phase, self.bar = phase, Progress()
         if phase == self.phase:
             self.bar(done, total, text)

@@ -60,6 +60,9 @@ class Supervised:
         more = patches.batch_unlabeled if patches.supervised_equal_patches else 0
         return patches.batch_labeled + more, 0
 
+    def relabels_at(self, step: int) -> bool:
+        return False
+
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         settings = self.config.supervision
         images, label = batch.labeled, batch.label

@@ -123,6 +123,13 @@ class VoxelAdversarial:
             return patches.batch_labeled + patches.batch_unlabeled, 0
         return patches.batch_labeled, patches.batch_unlabeled
 
+    def relabels_at(self, step: int) -> bool:
+        s = self.config.supervision
+        if not self.pasting or s.pseudo_refresh <= 0:
+            return False
+        start, every = round(s.copy_paste_warmup * self.steps), max(1, round(s.pseudo_refresh * self.steps))
+        return step >= start and (step - start) % every == 0
+
     def _warming_up(self, step: int) -> bool:
         """Before pseudo-labels are worth pasting, the step is that of labeled copy-paste."""
         return self.pasting and step < self.config.supervision.copy_paste_warmup * self.steps
@@ -154,7 +161,7 @@ class VoxelAdversarial:
             mixed = paste_bidirectional(labeled, label, batch.unlabeled, settings.supervision.copy_paste_box)
             images, reference, unlabeled = mixed.images, mixed.label, ~mixed.from_labeled
             n = len(labeled)
-            guess = target[n:].argmax(1)
+            guess = target[n:].argmax(1) if batch.guess is None else batch.guess
             if settings.supervision.pseudo_largest_component:
                 guess = largest_parts(guess, self.classes)
             pseudo = torch.where(unlabeled, mixed.mix(label, guess), -1)

@@ -26,6 +26,7 @@ from VoxelAdvSegLib.methods.optimizers import precision
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from VoxelAdvSegLib.training.guesses import drop_old_guesses, guess_labels, load_guesses, save_guesses
 from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
@@ -87,13 +88,13 @@ class Course:
         if resume and self.folder.last.exists():
             saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
             self.progress = Progress(**saved)
+            self.batches.guesses = load_guesses(self.folder.guesses, self.progress.step)
         self.folder.stop.unlink(missing_ok=True)
-        scaler = torch.amp.GradScaler(
-            self.device.type, enabled=precision(self.config, self.device) is torch.float16
-        )
+        scaler = torch.amp.GradScaler(self.device.type, enabled=precision(self.config, self.device) is torch.float16)
         reason = "finished"
         with _Interrupt() as interrupt:
             while self.progress.step < self.progress.total:
+                self._relabel_if_due()
                 self._one_step(scaler)
                 self._between_steps()
                 if interrupt.seen or self.folder.stop.exists():
@@ -107,6 +108,22 @@ class Course:
             return self._finish(reason)
 
     # --- one step -----------------------------------------------------------------------------
+
+    def _relabel_if_due(self) -> None:
+        p = self.progress
+        self.method.steps = p.total
+        if not self.unlabeled or not self.method.relabels_at(p.step):
+            return
+        begin = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            self.tell("progress", phase="labeling the unlabeled scans", done=done, total=total)
+
+        self.batches.guesses = guess_labels(
+            self.method.segmenter(), self.unlabeled, self.config, len(self.organs), self.device, progress
+        )
+        save_guesses(self.folder.guesses, p.step, self.batches.guesses)
+        p.elapsed += time.monotonic() - begin
 
     def _one_step(self, scaler: torch.amp.GradScaler) -> None:
         begin = time.monotonic()
@@ -134,11 +151,7 @@ class Course:
         again = p.plans == 1 and p.step >= max(p.total // 10, TIMED_STEPS[1] + 10)
         if not (first or again):
             return
-        recent = (
-            self._durations[-(TIMED_STEPS[1] - TIMED_STEPS[0]) :]
-            if first
-            else self._durations[TIMED_STEPS[0] :]
-        )
+        recent = self._durations[-(TIMED_STEPS[1] - TIMED_STEPS[0]) :] if first else self._durations[TIMED_STEPS[0] :]
         # The mean where there are many: it holds what validation and previews cost on the way.
         per_step = statistics.median(recent) if first else self._spent() / p.step
         left = BUDGET_SHARE * 60 * minutes - self._spent()
@@ -232,9 +245,7 @@ class Course:
         if is_best:
             p.best, p.best_step = mean, p.step
             save_checkpoint(self.folder.best, self.method.networks, {}, vars(p))
-        self.tell(
-            "validation", step=p.step, dice=by_organ, mean=mean, cases=len(cases), best=is_best, final=final
-        )
+        self.tell("validation", step=p.step, dice=by_organ, mean=mean, cases=len(cases), best=is_best, final=final)
         return {**by_organ, "mean": mean}
 
     def _preview(self) -> None:
@@ -245,6 +256,7 @@ class Course:
 
     def _save(self) -> None:
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
+        drop_old_guesses(self.folder.guesses, self.progress.step)
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
 
     # --- the end ------------------------------------------------------------------------------
@@ -253,9 +265,7 @@ class Course:
         p, t = self.progress, self.config.training
         # A run cut short has not come down to small steps yet: its best moment is the better model.
         use_best = (
-            self.folder.best.exists()
-            and p.best_step is not None
-            and (t.checkpoint == "best" or reason == "stopped")
+            self.folder.best.exists() and p.best_step is not None and (t.checkpoint == "best" or reason == "stopped")
         )
         if use_best:
             tensors, _ = read_tensors(self.folder.best)
@@ -273,9 +283,7 @@ class Course:
             self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
             p.best_step if use_best else p.step, scores,
         )  # fmt: skip
-        bundle = Bundle(
-            tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts
-        )
+        bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)
         write_bundle(self.folder.model, bundle, model_card(bundle))
         if self.unlabeled:
             self._preview()
