@@ -23,6 +23,7 @@ STREET = [
     {"inference"},
     {"evaluation"},
     {"training"},
+    {"demo"},
     {"scene", "cli"},
 ]
 ROW = {name: row for row, names in enumerate(STREET) for name in names}
