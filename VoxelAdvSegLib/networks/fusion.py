@@ -87,7 +87,7 @@ class FeatureFusion(nn.Module):
         """
         if isinstance(voxels, PatchFeatures):
             everywhere = self.dense(voxels.levels, voxels.shape_zyx, frozen)
-            return everywhere.movedim(1, -1).flatten(0, 3)[voxels.positions]
+            return everywhere.movedim(1, -1).flatten(0, 3).index_select(0, voxels.positions)
         projected = []
         for convolution, level in zip(self.levels, voxels.levels, strict=True):
             weight, bias = _weights(convolution, frozen)
@@ -147,8 +147,8 @@ def sample_levels(
 ) -> list[Tensor]:
     """Per level, features (n, C_l) trilinearly interpolated at voxels of the patch; at least fp32.
 
-    A gather of at most eight corners: no full-size map is made, and on CUDA the backward is an
-    accumulating scatter (deterministic in PyTorch's deterministic mode).
+    A gather of at most eight corners: no fused full-size map is made. On CUDA the backward is an
+    accumulating scatter, deterministic in PyTorch's deterministic mode.
     """
     sample, *index = unravel(positions, shape_zyx)
     return [_sample_level(level, sample, index, shape_zyx, align_corners) for level in features]
@@ -159,7 +159,7 @@ def _sample_level(
 ) -> Tensor:
     precision = level.dtype if level.dtype in (torch.float32, torch.float64) else torch.float32
     if tuple(level.shape[2:]) == tuple(shape_zyx):
-        return level[sample, :, index[0], index[1], index[2]].to(precision)
+        return _rows(level, sample, index[0], index[1], index[2]).to(precision)
     ends, shares = [], []  # per axis: the two voxels of the level around each point, and their weights
     for position, size, full in zip(index, level.shape[2:], shape_zyx, strict=True):
         if align_corners:
@@ -170,7 +170,19 @@ def _sample_level(
         fraction = coordinate - lower
         ends.append(torch.stack([lower, (lower + 1).clamp_max(size - 1)]))
         shares.append(torch.stack([1 - fraction, fraction]))
-    # One gather of all eight corners (2, 2, 2, n, C): one scatter into the level on the way back.
+    # All eight corners (2, 2, 2, n, C) at once: one scatter into the level on the way back.
     z, y, x = ends[0][:, None, None], ends[1][:, None], ends[2]
     weight = shares[0][:, None, None] * shares[1][:, None] * shares[2]
-    return (level[sample, :, z, y, x].to(precision) * weight[..., None]).sum((0, 1, 2))
+    return (_rows(level, sample, z, y, x).to(precision) * weight[..., None]).sum((0, 1, 2))
+
+
+def _rows(level: Tensor, sample: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Features (..., C) of a level (B, C, d, h, w) at voxels given by indices that broadcast to (...).
+
+    By index_select, whose backward sums in a fixed order on the CPU, with any number of threads;
+    that of plain indexing does not.
+    """
+    depth, height, width = level.shape[2:]
+    place = ((sample * depth + z) * height + y) * width + x
+    rows = level.movedim(1, -1).flatten(0, 3)  # no copy where channels are last in memory
+    return rows.index_select(0, place.flatten()).unflatten(0, place.shape)
