@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ import numpy as np
 ROTATION_DEGREES = 15.0
 ZOOM = (0.85, 1.2)
 THICK_SLICES = 3.0  # spacing ratio from which rotation stays within the slices
+ON_THE_GRID = ("uamt", "d4", "none")  # every voxel of a patch is one of the volume: nothing is interpolated
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ def draw_patch(
         centre = low + start
     else:
         centre = np.clip(around_zyx + rng.uniform(-0.25, 0.25, 3) * shape, low, high)
+        if plan.augment in ON_THE_GRID:
+            centre = low + np.round(centre - low)
     # A volume smaller than the patch sits in its middle.
     centre = np.where(high < low, np.floor((size - reach) / 2) + (reach - 1) / 2, centre)
-    if plan.augment in ("uamt", "d4", "none"):
+    if plan.augment in ON_THE_GRID:
         return PatchDraw(centre, matrix)
     return PatchDraw(centre, _geometry(rng, plan) @ matrix, **_intensity(rng, plan.augment == "strong"))
 
@@ -82,9 +86,11 @@ def _orientation(rng: np.random.Generator, plan: PatchPlan) -> np.ndarray:
     """Signed permutation of the axes.
 
     uamt: k x 90 degrees about z, then always a flip of x or y, as the benchmark's code does (only
-    mirrored images ever occur); d4: all eight; else: flips of the allowed axes.
+    mirrored images ever occur); d4: all eight; none: as it is; else: flips of the allowed axes.
     """
     identity = np.eye(3)
+    if plan.augment == "none":
+        return identity
     if plan.augment in ("uamt", "d4"):
         quarter = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float)
         turned = np.linalg.matrix_power(quarter, int(rng.integers(4)))
@@ -116,7 +122,7 @@ def _geometry(rng: np.random.Generator, plan: PatchPlan) -> np.ndarray:
     return np.diag(1 / spacing) @ rotation @ np.diag(spacing) / zoom
 
 
-def _intensity(rng: np.random.Generator, strong: bool) -> dict[str, float | int]:
+def _intensity(rng: np.random.Generator, strong: bool) -> dict[str, Any]:
     much = 2.5 if strong else 1.0
     return {
         "gain": float(1 + much * rng.uniform(-0.1, 0.1)),
