@@ -34,13 +34,13 @@ class Reorientation:
         lead = array.ndim - 3
         order = [lead + 2 - self.axes_xyz[2 - axis] for axis in range(3)]
         turned = array.transpose([*range(lead), *order])
-        flips = [lead + 2 - a for a in range(3) if self.flipped_xyz[a]]
+        flips = tuple(lead + 2 - a for a in range(3) if self.flipped_xyz[a])
         return np.ascontiguousarray(np.flip(turned, flips))
 
     def undo(self, array: np.ndarray) -> np.ndarray:
         """The inverse of `apply`."""
         lead = array.ndim - 3
-        flips = [lead + 2 - a for a in range(3) if self.flipped_xyz[a]]
+        flips = tuple(lead + 2 - a for a in range(3) if self.flipped_xyz[a])
         order = [lead + 2 - self.axes_xyz[2 - axis] for axis in range(3)]
         back = np.argsort([*range(lead), *order])
         return np.ascontiguousarray(np.flip(array, flips).transpose(back))
@@ -49,9 +49,10 @@ class Reorientation:
 def reorientation(geometry: Geometry) -> Reorientation:
     """Permutation and flips that bring the scan's axes nearest to R, A, S."""
     direction = np.asarray(geometry.direction, float).reshape(3, 3)
-    _, columns = linear_sum_assignment(-np.abs(direction))
-    flipped = [bool(np.sign(direction[world, columns[world]]) != RAS_SIGNS_LPS[world]) for world in range(3)]
-    return Reorientation(tuple(int(c) for c in columns), tuple(flipped))
+    _, (x, y, z) = linear_sum_assignment(-np.abs(direction))
+    signs = np.sign([direction[0, x], direction[1, y], direction[2, z]])
+    r, a, s = (bool(own != wanted) for own, wanted in zip(signs, RAS_SIGNS_LPS, strict=True))
+    return Reorientation((int(x), int(y), int(z)), (r, a, s))
 
 
 def reorient_geometry(geometry: Geometry, turn: Reorientation) -> Geometry:
@@ -83,7 +84,7 @@ def rescaled_geometry(
 ) -> Geometry:
     """The grid with another spacing, or another number of voxels, that covers the same box in space.
 
-    With a spacing, the number of voxels is rounded and the outer faces of the first voxels stay.
+    With a spacing, the number of voxels is rounded, and both ends share what that adds or takes.
     """
     old_shape = np.asarray(geometry.shape_zyx[::-1], float)
     old_spacing = np.asarray(geometry.spacing_xyz_mm)
@@ -92,7 +93,7 @@ def rescaled_geometry(
         spacing = old_shape * old_spacing / shape
     elif spacing_xyz_mm is not None:
         spacing = np.asarray(spacing_xyz_mm, float)
-        # Equal within a micrometre means equal: then nothing is resampled.
+        # Equal within a thousandth means equal: then nothing is resampled.
         spacing = np.where(np.abs(spacing - old_spacing) < 1e-3 * old_spacing, old_spacing, spacing)
         shape = np.maximum(1, np.round(old_shape * old_spacing / spacing)).astype(int)
     else:
@@ -118,9 +119,7 @@ def resample(array: np.ndarray, source: Geometry, target: Geometry) -> np.ndarra
     if same_grid(source, target):
         return np.asarray(array, np.float32)
     factors = np.maximum(1.0, np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm))
-    smooth = ndimage.gaussian_filter(
-        np.asarray(array, np.float32), np.sqrt((factors**2 - 1) / 12), mode="nearest"
-    )
+    smooth = ndimage.gaussian_filter(np.asarray(array, np.float32), np.sqrt((factors**2 - 1) / 12), mode="nearest")
     return sitk.GetArrayFromImage(_interpolate(to_image(smooth, source), target))
 
 

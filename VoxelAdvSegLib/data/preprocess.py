@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,9 @@ class Recipe:
         return asdict(self)
 
     @staticmethod
-    def from_dict(fields: dict) -> Recipe:
-        return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    def from_dict(fields: dict[str, Any]) -> Recipe:
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return Recipe(**known)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ def normalize(array: np.ndarray, recipe: Recipe) -> np.ndarray:
     if inside.size == 0 or inside.min() == inside.max():
         inside = array.ravel()  # a mask-like scan: zero is one of its grey levels
     low, high = np.percentile(inside, CLIP_PERCENTILES)
+    if low == high:
+        low, high = inside.min(), inside.max()  # nearly all voxels are alike: the few others are the image
     clipped = np.clip(inside, low, high)
     mean, sd = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
     return ((np.clip(array, min(low, 0.0), high) - mean) / max(sd, 1e-8)).astype(np.float32)
