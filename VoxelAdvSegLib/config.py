@@ -257,7 +257,7 @@ POSITIVE = """
 NOT_NEGATIVE = """
     ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion
     real_label_erosion feature_weight consistency_weight consistency_noise consistency_noise_clip momentum
-    weight_decay bn_recalibrate gradient_ratio_every validation_cases
+    weight_decay bn_recalibrate gradient_ratio_every validation_cases seed
 """.split()  # noqa: SIM905
 FRACTIONS = """
     foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
