@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# Ranges of method.md 1.6; intensities stay gentle: strong changes cost Dice in short runs (trial.md).
+# Ranges of method.md 1.6; intensities stay gentle: strong changes cost Dice in short runs (method.md 6).
 ROTATION_DEGREES = 15.0
 ZOOM = (0.85, 1.2)
 THICK_SLICES = 3.0  # spacing ratio from which rotation stays within the slices
