@@ -146,5 +146,5 @@ def _class_places(label: np.ndarray) -> list[np.ndarray]:
             continue
         found = np.argwhere(label == index)
         every = max(1, len(found) // VOXELS_KEPT_PER_CLASS)
-        places.append(found[::every])
+        places.append(found[::every].astype(np.int32))  # a copy, so that the rest is let go
     return places
