@@ -44,7 +44,8 @@ class EventWriter:
         return event
 
     def close(self) -> None:
-        with self._one_at_a_time:
+        # On a full disk the last lines are lost; what went wrong has been raised by `write`.
+        with self._one_at_a_time, contextlib.suppress(OSError):
             self._file.close()
 
 
@@ -54,8 +55,9 @@ def heartbeat(events: EventWriter, seconds: float = 5.0) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(seconds):
-            events.write("heartbeat")
+        with contextlib.suppress(OSError):  # a full disk: the training itself will say so
+            while not over.wait(seconds):
+                events.write("heartbeat")
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
