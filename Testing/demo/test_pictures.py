@@ -89,7 +89,7 @@ def test_a_curve_goes_from_corner_to_corner_of_its_chart():
     svg = line_chart("loss < 1", [Line("a", "#000000", [(0, 0.0), (100, 1.0)])], (0.0, 1.0))
     (points,) = re.findall('polyline points="([^"]+)"', svg)
     (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in points.split())
-    assert (x0, y0, x1, y1) == (46.0, 176.0, 352.0, 10.0)
+    assert (x0, y0, x1, y1) == (52.0, 176.0, 352.0, 10.0)
     assert "loss &lt; 1" in svg
     assert line_chart("nothing", [Line("a", "#000000", [])]) == ""
 

@@ -69,9 +69,9 @@ BODY_RADII_MM = (122.0, 90.0, 400.0)
 FAT_MM = 13.0
 ORGANS = (
     Blob("phantom liver", (-50, -10, 28), (56, 48, 42), 0.60),
-    Blob("phantom spleen", (70, 20, 34), (25, 34, 34), 0.50),
-    Blob("phantom right kidney", (-50, 42, -30), (21, 19, 38), 0.68),
-    Blob("phantom left kidney", (50, 42, -22), (21, 19, 38), 0.68),
+    Blob("phantom spleen", (72, 18, 36), (28, 38, 40), 0.52),
+    Blob("phantom right kidney", (-52, 40, -32), (25, 22, 42), 0.68),
+    Blob("phantom left kidney", (52, 40, -24), (25, 22, 42), 0.68),
 )
 # What else a body holds, with greys near those of the organs: places have to be learned, too.
 SURROUNDINGS = (
@@ -104,13 +104,13 @@ class Scanner:
 SCANNERS = (
     # Axial slices, stored from right to left and from front to back (LPS).
     Scanner(
-        "a", Geometry((32, 44, 48), (5.5, 5.0, 5.5), (-129.25, -107.5, -85.25)),
+        "a", Geometry((28, 37, 40), (6.5, 6.0, 6.2), (-126.75, -108.0, -83.7)),
         gain=900, gamma=1.0, bias=0.10, noise_sd=0.03, blur_mm=2.0,
     ),
     # Thicker slices, stored the other way round in x and y (RAS), of another contrast.
     Scanner(
-        "b", Geometry((28, 46, 50), (5.2, 5.2, 6.5), (127.4, 117.0, -87.75), (-1, 0, 0, 0, -1, 0, 0, 0, 1)),
-        gain=240, gamma=1.5, bias=0.25, noise_sd=0.05, blur_mm=3.0,
+        "b", Geometry((24, 35, 38), (6.8, 6.4, 7.2), (125.8, 108.8, -82.8), (-1, 0, 0, 0, -1, 0, 0, 0, 1)),
+        gain=240, gamma=1.5, bias=0.25, noise_sd=0.045, blur_mm=3.0,
     ),
 )  # fmt: skip
 

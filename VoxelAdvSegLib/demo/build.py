@@ -34,7 +34,7 @@ PACE_STEPS = 14  # of each method, to learn how fast this machine is
 PLANNED_SHARE = 0.88  # of the time; the rest is for what a measurement of so few steps does not see
 SCAN_COST = 2.5  # steps' worth of segmenting a held-out scan with both methods, map included
 FIXED_COST = 25  # steps' worth of validation, previews, checkpoints and writing the models
-FEWEST_STEPS, MOST_STEPS = 20, 600
+FEWEST_STEPS, MOST_STEPS = 20, 400
 
 Tell = Callable[[str], None]
 Watch = Callable[[dict[str, Any]], None]
@@ -60,7 +60,8 @@ def make_demo(wish: Wish, tell: Tell, watch: Watch = lambda event: None) -> Stor
     """Runs the demonstration and leaves its page in the output folder.
 
     tell gets sentences, watch the events of the trainings. Raises RunError when the folder holds
-    something that is not a demonstration, or cannot be written.
+    something that is not a demonstration, or cannot be written; KeyboardInterrupt when a person
+    stopped a training.
     """
     began = time.monotonic()
     folder = wish.output.absolute()
@@ -71,12 +72,12 @@ def make_demo(wish: Wish, tell: Tell, watch: Watch = lambda event: None) -> Stor
     manifest = read_manifest(
         write_phantoms(folder / "data", wish.seed, wish.counts and dict(wish.counts), wish.voxel_factor)
     )
-    steps = wish.steps or _plan_steps(wish, manifest, began, tell, watch)
+    steps = wish.steps or _plan_steps(wish, manifest, began, tell)
     seconds = {}
     for method in METHODS:
         tell(f"Training of {steps} steps, method {method}.")
         start = time.monotonic()
-        train(_request(wish, manifest, folder / "runs" / method, method, steps), watch)
+        _train(_request(wish, manifest, folder / "runs" / method, method, steps), watch)
         seconds[method] = time.monotonic() - start
     tell("The held-out scans are being segmented.")
     scans, reports = _segment_and_score(folder, manifest)
@@ -158,7 +159,13 @@ def _request(wish: Wish, manifest: Manifest, run: Path, method: str, steps: int)
     return Request(data=manifest.path, run=run, preset="auto", overrides=settings)
 
 
-def _plan_steps(wish: Wish, manifest: Manifest, began: float, tell: Tell, watch: Watch) -> int:
+def _train(request: Request, watch: Watch) -> None:
+    """A training to its end. One that a person stopped stops the demonstration, too."""
+    if train(request, watch).reason == "stopped":
+        raise KeyboardInterrupt
+
+
+def _plan_steps(wish: Wish, manifest: Manifest, began: float, tell: Tell) -> int:
     """Steps of each method that fit into the minutes, from a few measured ones."""
     tell("The speed of this machine is being measured.")
     folder = wish.output.absolute() / "pace"
@@ -171,7 +178,7 @@ def _plan_steps(wish: Wish, manifest: Manifest, began: float, tell: Tell, watch:
 
         request = _request(wish, manifest, folder / method, method, PACE_STEPS)
         quiet = {"preview_every": PACE_STEPS + 1, "validate_every": PACE_STEPS + 1, "bn_recalibrate": 0}
-        train(replace(request, overrides={**request.overrides, **quiet}), note)
+        _train(replace(request, overrides={**request.overrides, **quiet}), note)
     shutil.rmtree(folder)
     left = PLANNED_SHARE * 60 * wish.minutes - (time.monotonic() - began)
     slower = max(pace.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 360.0, 210.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 10.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 10.0, 34.0
 ROW_HEIGHT, NAME_WIDTH = 26.0, 150.0
 GRID, AXIS, TEXT = "#e3e3e3", "#8a8a8a", "#444"
 

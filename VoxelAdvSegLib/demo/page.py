@@ -36,11 +36,11 @@ TERM_TITLES = {
     "consistency": "Consistency: student and teacher agree",
     "discriminator": "Discriminator's own loss",
 }
-OBSERVED_TITLES = {
-    "teacher_confidence": "Teacher's confidence on unlabeled voxels",
-    "pseudo_labeled": "Share of unlabeled voxels it is sure of",
-    "adversarial_weight": "Weight of the adversarial term",
-    "consistency_weight": "Weight of the consistency term",
+OBSERVED = {
+    "teacher_confidence": ("Teacher's confidence on unlabeled voxels", (0.0, 1.0)),
+    "pseudo_labeled": ("Share of unlabeled voxels it is sure of", (0.0, 1.0)),
+    "adversarial_weight": ("Weight of the adversarial term", None),
+    "consistency_weight": ("Weight of the consistency term", None),
 }
 
 
@@ -161,8 +161,8 @@ def _training(story: Story) -> str:
         (0.0, 1.0),
     )
     observed = [
-        line_chart(title, [Line(title, COLORS[SEMI], histories[SEMI].observed[name])])
-        for name, title in OBSERVED_TITLES.items()
+        line_chart(title, [Line(title, COLORS[SEMI], histories[SEMI].observed[name])], y_range)
+        for name, (title, y_range) in OBSERVED.items()
         if name in histories[SEMI].observed
     ]
     planned = "".join(f"<li>{escape(sentence)}</li>" for sentence in story.plan)
