@@ -31,9 +31,7 @@ def points():
     ends = torch.cartesian_prod(*[torch.tensor((0, n - 1)) for n in (PATCHES, *SHAPE)])
     depth, height, width = SHAPE
     corners = ((ends[:, 0] * depth + ends[:, 1]) * height + ends[:, 2]) * width + ends[:, 3]
-    inside = torch.randint(
-        PATCHES * depth * height * width, (200,), generator=torch.Generator().manual_seed(3)
-    )
+    inside = torch.randint(PATCHES * depth * height * width, (200,), generator=torch.Generator().manual_seed(3))
     return torch.cat([corners, inside])
 
 
@@ -134,3 +132,23 @@ def test_detached_features_pass_gradient_to_the_weights_only(path):
     fusion.fuse(fusion.gather(features, points(), SHAPE).detached()).square().sum().backward()
     assert all(f.grad is None for f in features)
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in fusion.parameters())
+
+
+def test_gradient_is_the_same_bit_for_bit_with_two_threads():
+    # Many points on few voxels: their sum must not depend on which thread comes first.
+    fusion = make_fusion((1, 2)).float()
+    (first, second) = (f.detach().float().requires_grad_() for f in features_of((1, 2)))
+    crowded = torch.randint(5000, (4000,), generator=torch.Generator().manual_seed(5))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = [
+            torch.autograd.grad(
+                fusion.fuse(fusion.gather([first, second], crowded, SHAPE)).square().sum(), [first, second]
+            )
+            for _ in range(4)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    for other in gradients[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients[0], other, strict=True))
