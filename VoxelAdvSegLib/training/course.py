@@ -89,7 +89,6 @@ class Course:
             saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
             self.progress = Progress(**saved)
             self.batches.guesses = load_guesses(self.folder.guesses, self.progress.step)
-        self.folder.stop.unlink(missing_ok=True)
         scaler = torch.amp.GradScaler(self.device.type, enabled=precision(self.config, self.device) is torch.float16)
         reason = "finished"
         with _Interrupt() as interrupt:

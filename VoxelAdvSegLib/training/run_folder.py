@@ -79,10 +79,10 @@ class RunDescription:
 
 @contextlib.contextmanager
 def claimed(folder: RunFolder, resume: bool) -> Iterator[None]:
-    """The run folder, made and locked for this process.
+    """The run folder, made and locked for this process; a STOP meant for an earlier one is removed.
 
     Raises RunError when another process has it, when it already holds a run and `resume` is
-    false, or when it holds none and `resume` is true.
+    false, when it holds none and `resume` is true, or when it cannot be written.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunError(
@@ -94,26 +94,30 @@ def claimed(folder: RunFolder, resume: bool) -> Iterator[None]:
             "there is no run to resume", file=folder.path, expected="a run folder with config.json",
             found="no config.json", do="start it without --resume",
         )  # fmt: skip
+    lock = FileLock(folder.path / ".lock", timeout=0)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.path / ".lock", timeout=0)
-        with lock:
-            if folder.config.exists() and not resume:
-                raise RunError(
-                    "the run folder already holds a training", file=folder.path, expected="a new or empty folder",
-                    found="config.json of an earlier run", do="add --resume to go on with it, or choose another --run",
-                )  # fmt: skip
-            yield
+        lock.acquire()
     except Timeout as error:
         raise RunError(
             "the run folder is in use", file=folder.path, expected="one training at a time in a folder",
             found="another process that has it", do="wait for it, stop it, or choose another --run",
         ) from error  # fmt: skip
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
         raise RunError(
             "the run folder cannot be written", file=folder.path, expected="a folder with the right to write",
             found=str(error), do="choose another --run",
         ) from error  # fmt: skip
+    try:
+        if folder.config.exists() and not resume:
+            raise RunError(
+                "the run folder already holds a training", file=folder.path, expected="a new or empty folder",
+                found="config.json of an earlier run", do="add --resume to go on with it, or choose another --run",
+            )  # fmt: skip
+        folder.stop.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def write_description(folder: RunFolder, description: RunDescription) -> None:
@@ -147,7 +151,7 @@ def read_description(folder: RunFolder) -> RunDescription:
             organs=content["organs"],
             sentences=content["plan"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             "the run's configuration is not readable", file=folder.config, expected="the file as it was written",
             found=f"{type(error).__name__}: {error}", do="start a new run folder",
