@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -52,9 +53,7 @@ def load_checkpoint(path: Path, networks: nn.ModuleDict, players: Mapping[str, P
             value.copy_(found[name])
     for name, player in players.items():
         prefix = f"optimizer.{name}."
-        _fill_optimizer(
-            player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+        _fill_optimizer(player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return about["progress"]
 
 
@@ -63,16 +62,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
     Raises RunError when the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.partial")  # one name: what a killed run leaves is overwritten
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file(plain, temporary, metadata={"about": json.dumps(about)})
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RunError(
             "the weights could not be saved",
             file=path,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, start_from
@@ -21,7 +22,7 @@ from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
 from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
 from VoxelAdvSegLib.data.sampling import PatchPlan
-from VoxelAdvSegLib.errors import BundleError, ConfigError, InputError, VoxelAdvSegError
+from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS
 from VoxelAdvSegLib.methods.contract import Method
@@ -134,9 +135,7 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
         if device:
             description = replace(
                 description,
-                config=replace(
-                    description.config, training=replace(description.config.training, device=device)
-                ),
+                config=replace(description.config, training=replace(description.config.training, device=device)),
             )
         return description
     init = None if request.init is None else find_bundle(Path(request.init))
@@ -201,9 +200,7 @@ def _announce(
     )
 
 
-def _prepare_cases(
-    manifest: Manifest, description: RunDescription, folder: RunFolder, tell: Callable
-) -> Cases:
+def _prepare_cases(manifest: Manifest, description: RunDescription, folder: RunFolder, tell: Callable) -> Cases:
     recipe, cache = description.recipe, folder.cache
 
     def progress(phase: str) -> Callable[[int, int], None]:
@@ -213,9 +210,7 @@ def _prepare_cases(
     unlabeled: list[UnlabeledArrays] = []
     if description.config.training.method != "supervised":
         unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"))
-    validation = prepare_labeled(
-        manifest.validation, manifest.organs, recipe, cache, progress("validation scans")
-    )
+    validation = prepare_labeled(manifest.validation, manifest.organs, recipe, cache, progress("validation scans"))
     by_name = {
         (role, a.name): a.content
         for role, arrays in (("training", labeled), ("unlabeled", unlabeled), ("validation", validation))
@@ -237,9 +232,7 @@ def _prepare_cases(
 def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays], tell: Callable) -> None:
     for index, organ in enumerate(manifest.organs, 1):
         if not any((case.label == index).any() for case in labeled):
-            tell(
-                "message", level="warning", text=f"No labeled scan shows {organ.name}: it cannot be learned."
-            )
+            tell("message", level="warning", text=f"No labeled scan shows {organ.name}: it cannot be learned.")
 
 
 def _run(
@@ -322,7 +315,19 @@ def _failures_told(tell: Callable) -> Iterator[None]:
     except VoxelAdvSegError as error:
         tell("error", text=str(error))
         raise
-    except (BundleError, MemoryError, RuntimeError) as error:
+    except BrokenPipeError:
+        raise  # the reader of the screen has left: no matter of the run
+    except (OSError, SafetensorError) as error:
+        # Most often a full disk, and then the diary, too, cannot be written.
+        problem = RunError(
+            "a file of the run could not be written or read", file=getattr(error, "filename", None),
+            expected="room on the disk and the right to write", found=str(error),
+            do="free some space; the last checkpoint is untouched, so go on with --resume",
+        )  # fmt: skip
+        with contextlib.suppress(OSError):
+            tell("error", text=str(problem))
+        raise problem from error
+    except (MemoryError, RuntimeError) as error:
         tell("error", text=f"{type(error).__name__}: {error}")
         raise
 
