@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def read_bundle(folder: Path) -> Bundle:
         )
         bundle.network()
         return bundle
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     except VoxelAdvSegError as error:
         raise _damaged(folder, error.what) from error
@@ -146,7 +147,8 @@ def start_from(network: VNet, organs: Sequence[Organ], bundle: Bundle) -> list[s
     source = bundle.weights[bundle.segmenter]
     own = network.state_dict()
     head = {"head.weight", "head.bias"}
-    different = [k for k in own if k not in head and (k not in source or own[k].shape != source[k].shape)]
+    shapes, known = ({k: v.shape for k, v in w.items() if k not in head} for w in (own, source))
+    different = sorted({name for name, _ in shapes.items() ^ known.items()})
     if different:
         raise BundleError(
             "the model cannot be continued with this configuration",
@@ -192,6 +194,8 @@ def _read_about(folder: Path) -> dict[str, Any]:
     missing = {"sha256", "organs", "preprocessing", "config", "segmenter", "provenance"} - set(about)
     if missing:
         raise _damaged(folder, f"{MODEL} lacks {', '.join(sorted(missing))}")
+    if not isinstance(about["sha256"], dict):
+        raise _damaged(folder, f"{MODEL} has no table of weights files")
     return about
 
 
@@ -212,6 +216,4 @@ def _checksum(file: Path) -> str:
 
 def _remove(folder: Path) -> None:
     if folder.is_dir():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
