@@ -52,8 +52,7 @@ def mean_by_organ(values: np.ndarray, label: np.ndarray, names: Sequence[str]) -
     regions = {name: label == index for index, name in enumerate(names, 1)}
     regions["all organs"] = label > 0
     return {
-        name: float(values[inside].mean(dtype=np.float64)) if inside.any() else None
-        for name, inside in regions.items()
+        name: float(values[inside].mean(dtype=np.float64)) if inside.any() else None for name, inside in regions.items()
     }
 
 

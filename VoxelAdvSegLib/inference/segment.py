@@ -74,9 +74,7 @@ class Segmenter:
             assert config.patches.patch is not None
             mirror = config.patches.mirror_axes or ()
             axes = [axis for axis, name in enumerate("zyx") if name in mirror]
-            probabilities = predict_probabilities(
-                self.network, tensor, config.patches.patch[::-1], settings, axes
-            )
+            probabilities = predict_probabilities(self.network, tensor, config.patches.patch[::-1], settings, axes)
         array = restore(probabilities.cpu().numpy(), prepared, self.bundle.recipe)
         if settings.largest_component if largest_component is None else largest_component:
             array = keep_largest(array, len(self.organs))
@@ -119,8 +117,9 @@ def keep_largest(array: np.ndarray, organs: int) -> np.ndarray:
     """Each organ's largest connected part (26-neighbourhood); the rest becomes background."""
     kept = array.copy()
     for index in range(1, organs + 1):
-        parts, count = ndimage.label(array == index, structure=np.ones((3, 3, 3)))
-        if count > 1:
+        parts = np.zeros(array.shape, np.int32)
+        ndimage.label(array == index, structure=np.ones((3, 3, 3)), output=parts)
+        if parts.max(initial=0) > 1:
             sizes = np.bincount(parts.ravel())
             sizes[0] = 0
             kept[(parts > 0) & (parts != sizes.argmax())] = 0
