@@ -23,9 +23,7 @@ def choose_device(wish: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise ConfigError(
-            "unknown device", expected="auto | cpu | cuda | cuda:N", found=wish, do="correct --device"
-        )
+        raise ConfigError("unknown device", expected="auto | cpu | cuda | cuda:N", found=wish, do="correct --device")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(

@@ -58,7 +58,8 @@ def model_card(bundle: Bundle) -> str:
         rows = "\n".join(f"| {n} | {'-' if d is None else format(d, '.3f')} |" for n, d in scores.items())
         quality = (
             f"Dice on {facts['validation_scans']} validation scans, on the working grid. These scans may have "
-            f"been used to choose settings, so expect a little less on new scans.\n\n| organ | Dice |\n|---|---|\n{rows}"
+            "been used to choose settings, so expect a little less on new scans.\n\n"
+            f"| organ | Dice |\n|---|---|\n{rows}"
         )
     else:
         quality = "There were no validation scans: how good this model is has not been measured."

@@ -29,9 +29,7 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
             network.train(mode)
 
 
-def write_preview(
-    path: Path, image: np.ndarray, method: Method, config: Config, device: torch.device
-) -> None:
+def write_preview(path: Path, image: np.ndarray, method: Method, config: Config, device: torch.device) -> None:
     """An .npz with image (float16), label and, where there is a discriminator, looks_labeled (uint8).
 
     All (z, y, x) on the working grid; looks_labeled 0 to 255 stands for 0 to 1.
