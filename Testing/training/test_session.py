@@ -52,11 +52,11 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
         and kinds[-1] == "end"
         and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
     )
-    step = [event for event in events_of(run) if event["type"] == "step"][-1]
-    assert {"dice", "cross_entropy", "pseudo_label", "adversarial", "feature", "consistency"} <= set(
-        step["terms"]["student"]
-    )
-    assert len(step["observed"]["accuracy_labeled"]) == 3
+    steps = [event for event in events_of(run) if event["type"] == "step"]
+    # The gate may leave the last steps, which a slow machine tells one by one, without adversarial term.
+    terms = {name for event in steps for name in event["terms"]["student"]}
+    assert {"dice", "cross_entropy", "pseudo_label", "adversarial", "feature", "consistency"} <= terms
+    assert len(steps[-1]["observed"]["accuracy_labeled"]) == 3
     preview = np.load(run / "previews" / "step_000012.npz")
     assert preview["label"].shape == preview["looks_labeled"].shape == preview["image"].shape
     assert (run / "plan.txt").read_text().count("\n") >= 5
@@ -73,7 +73,7 @@ def test_the_model_names_no_case_and_no_folder(tiny_data: Path, tmp_path: Path):
 @pytest.mark.parametrize("method", ["voxel_adversarial", "supervised"])
 def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tiny_data: Path, tmp_path: Path, method: str):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    overrides = settings(method=method, steps=12, adv_gate="held_out", copy_paste_warmup=0.2, pseudo_refresh=0.2)
+    overrides = settings(method=method, steps=12, adv_gate="held_out", copy_paste_warmup=0.2)
     train(Request(tiny_data, straight, overrides=overrides))
 
     def stop_at_four(event: dict) -> None:
