@@ -61,8 +61,9 @@ def test_a_coarser_working_grid_is_undone():
     recipe = Recipe(spacing_xyz_mm=(1.5, 1.5, 1.5), intensity="fixed")
     found = Segmenter(thresholding(recipe), CPU).segment(Volume(image, geometry)).array
     assert found.shape == label.shape
-    for organ in (2,):
-        assert 2 * ((found == organ) & (label == organ)).sum() / ((found == organ).sum() + (label == organ).sum()) > 0.9
+    # Liver cannot be judged: a blurred edge of the kidney passes through its grey level.
+    kidney, truth = found == 2, label == 2
+    assert 2 * (kidney & truth).sum() / (kidney.sum() + truth.sum()) > 0.9
 
 
 def test_a_scan_stored_another_way_gets_the_same_classes():

@@ -36,7 +36,7 @@ def slide(
 
         stride = None if settings.stride is None else settings.stride[::-1]
         with torch.no_grad():
-            return sliding_window_inference(
+            outputs = sliding_window_inference(
                 volume,
                 tuple(patch_zyx),
                 windows_at_once,
@@ -46,6 +46,8 @@ def slide(
                 padding_mode="constant",
                 cval=0.0,
             )
+    assert not isinstance(outputs, dict)  # MONAI's third form
+    return outputs
 
 
 def predict_probabilities(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.inference.discriminator_map import predict_with_map, quantize
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
+from VoxelAdvSegLib.networks.vnet import VNet
 
 
 @contextlib.contextmanager
@@ -38,14 +40,16 @@ def write_preview(path: Path, image: np.ndarray, method: Method, config: Config,
     settings = config.inference
     segmenter = method.segmenter()
     networks = method.networks
-    content = {"image": np.asarray(image, np.float16)}
+    content: dict[str, Any] = {"image": np.asarray(image, np.float16)}
     adversary = getattr(method, "adversary", None)
     assert config.patches.patch is not None
     with evaluating(*networks.values()):
         if adversary is not None:
+            student = networks["student"]
+            assert isinstance(student, VNet)
             probabilities, looks = predict_with_map(
                 segmenter,
-                networks["student"],
+                student,
                 adversary.discriminator,
                 adversary.fusion,
                 volume,
