@@ -3,6 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import settings
+
+# The same examples in every run: a failure belongs to a change, not to a draw.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+torch.set_num_threads(2)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

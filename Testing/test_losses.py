@@ -258,9 +258,7 @@ def test_voxels_that_are_not_valid_do_not_count():
 def test_cross_entropy_by_hand():
     # -ln .9 and -ln .2; the third voxel has no label
     logits = foreground(0.9, 0.8, 0.5).log()
-    assert cross_entropy(logits, row(1, 0, -1)).item() == pytest.approx(
-        (-math.log(0.9) - math.log(0.2)) / 2, abs=1e-6
-    )
+    assert cross_entropy(logits, row(1, 0, -1)).item() == pytest.approx((-math.log(0.9) - math.log(0.2)) / 2, abs=1e-6)
     assert cross_entropy(logits, row(-1, -1, -1)).item() == 0
 
 

@@ -75,9 +75,6 @@ class Supervision:
     copy_paste_warmup: float = 0.12  # part of T with labeled patches only (method.md 4.3, row 5)
     pseudo_weight: float = 0.5  # weight of pseudo-labeled voxels in mixed patches
     pseudo_rampup: float = 0.3  # part of T over which that weight rises
-    # Part of T between two labelings of all unlabeled scans, whole and as they are, by the teacher;
-    # 0: it labels the turned and zoomed patch itself, anew at every step (as BCP).
-    pseudo_refresh: float = 0.0
     pseudo_largest_component: bool = False  # pasted pseudo-labels keep each organ's largest part (as BCP)
 
 
@@ -253,16 +250,16 @@ POSITIVE = """
     spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every
     feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr
     consistency_quantum copy_paste_box disc_steps disc_hidden_layers min_class_voxels grad_clip
-""".split()  # noqa: SIM905
+""".split()
 NOT_NEGATIVE = """
     ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion
     real_label_erosion feature_weight consistency_weight consistency_noise consistency_noise_clip momentum
     weight_decay bn_recalibrate gradient_ratio_every validation_cases seed
-""".split()  # noqa: SIM905
+""".split()
 FRACTIONS = """
     foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
-    pseudo_quantile pseudo_rampup pseudo_refresh consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
-""".split()  # noqa: SIM905
+    pseudo_quantile pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
+""".split()
 
 
 def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
@@ -332,9 +329,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if isinstance(value, str) and str not in options:
         value = _parse(value)
-    if value is None or (
-        isinstance(value, str) and value.lower() in ("none", "auto") and type(None) in options
-    ):
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "auto") and type(None) in options):
         if type(None) in options:
             return None
         raise _wrong_type(key, hint, value)
@@ -345,9 +340,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
             count = len(value) if items[-1] is Ellipsis else len(items)
             if len(value) != count:
                 raise _wrong_type(key, hint, value)
-            return tuple(
-                _convert(v, items[0] if items[-1] is Ellipsis else items[i], key) for i, v in enumerate(value)
-            )
+            return tuple(_convert(v, items[0] if items[-1] is Ellipsis else items[i], key) for i, v in enumerate(value))
         if origin is tuple and isinstance(value, int | float | str) and not isinstance(value, bool):
             items = typing.get_args(option)
             if items[-1] is Ellipsis:  # one level, one axis
@@ -394,9 +387,7 @@ def _check_together(config: Config) -> None:
 
 def _wrong_type(key: str, hint: Any, value: Any) -> ConfigError:
     expected = str(hint).replace("typing.", "") if typing.get_origin(hint) else hint.__name__
-    return ConfigError(
-        f"the setting '{key}' has a wrong value", expected=expected, found=repr(value), do="correct it"
-    )
+    return ConfigError(f"the setting '{key}' has a wrong value", expected=expected, found=repr(value), do="correct it")
 
 
 def _check(name: str, value: Any) -> Any:

@@ -31,9 +31,7 @@ def pseudo_label(
         limits = []
         for index in range(probabilities.shape[1]):
             own = confidence[label == index if among is None else (label == index) & among]
-            limits.append(
-                own.kthvalue(max(1, math.ceil(quantile * len(own)))).values if len(own) else own.sum()
-            )
+            limits.append(own.kthvalue(max(1, math.ceil(quantile * len(own)))).values if len(own) else own.sum())
         sure = confidence >= torch.stack(limits)[label]
     return torch.where(sure, label, -1 if below == "ignore" else 0)
 
@@ -88,9 +86,7 @@ def consistency(student: Tensor, teacher: Tensor, kind: str = "mse", valid: Tens
         distance = (teacher * (teacher.clamp_min(floor).log() - student.clamp_min(floor).log())).sum(1)
     else:  # ce: against the teacher's class
         distance = (
-            -student.gather(1, teacher.argmax(1, keepdim=True))[:, 0]
-            .clamp_min(torch.finfo(student.dtype).tiny)
-            .log()
+            -student.gather(1, teacher.argmax(1, keepdim=True))[:, 0].clamp_min(torch.finfo(student.dtype).tiny).log()
         )
     if valid is None:
         return distance.mean()

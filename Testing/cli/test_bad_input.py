@@ -110,10 +110,7 @@ def test_train_refuses(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
     spoil, words = CASES[name]
     spoil(data)
     run = tmp_path / "run"
-    assert (
-        main(["train", "--data", str(data / "dataset.json"), "--run", str(run), "--steps", "2", *SETTINGS])
-        == 2
-    )
+    assert main(["train", "--data", str(data / "dataset.json"), "--run", str(run), "--steps", "2", *SETTINGS]) == 2
     message = capfd.readouterr().err
     assert message.startswith("InputError: ") and "Traceback" not in message
     assert "expected" in message and "found" in message and "  do  " in message
@@ -130,9 +127,7 @@ def test_train_refuses(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
         ["--minutes", "0"], ["--set", "patch=16,16,16"],
     ],
 )  # fmt: skip
-def test_train_refuses_a_setting(
-    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str]
-):
+def test_train_refuses_a_setting(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str]):
     run = tmp_path / "run"
     assert main(["train", "--data", str(data / "dataset.json"), "--run", str(run), *SETTINGS, *words]) == 2
     message = capfd.readouterr().err

@@ -31,10 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_segment_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     scan = trained / "data" / "images" / "g.nii.gz"
-    assert (
-        main(["segment", "--model", str(trained / "run"), "--input", str(scan), "--output", str(tmp_path)])
-        == 0
-    )
+    assert main(["segment", "--model", str(trained / "run"), "--input", str(scan), "--output", str(tmp_path)]) == 0
     assert "ball" in capsys.readouterr().out
     report = tmp_path / "report.json"
     words = ["--data", str(trained / "data" / "dataset.json"), "--split", "test", "--output", str(report)]
@@ -84,15 +81,10 @@ def test_any_orientation_comes_back_on_its_own_grid(trained: Path, tmp_path: Pat
     assert set(entry["looks_labeled"]) == {"ball", "pebble", "all organs"}
 
 
-def test_the_discriminator_map_needs_a_discriminator(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_the_discriminator_map_needs_a_discriminator(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     manifest = str(trained / "data" / "dataset.json")
     run = str(tmp_path / "run")
-    assert (
-        main(["train", "--data", manifest, "--run", run, "--steps", "1", "--method", "supervised", *SETTINGS])
-        == 0
-    )
+    assert main(["train", "--data", manifest, "--run", run, "--steps", "1", "--method", "supervised", *SETTINGS]) == 0
     scan = str(trained / "data" / "images" / "g.nii.gz")
     words = [
         "segment",

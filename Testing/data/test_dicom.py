@@ -216,11 +216,7 @@ def test_enhanced_multiframe_equals_its_single_frames(shared_data):
     folder = shared_data / "dicom" / "ct_enhanced_multiframe"
     multi, single = read_volume(folder / "multiframe.dcm"), read_volume(folder / "single_frames")
     assert np.array_equal(multi.array, single.array)
-    assert (
-        multi.geometry
-        == single.geometry
-        == Geometry((3, 38, 24), (0.7, 0.7, 2.5), (46.4649, 5.01881, -177.75))
-    )
+    assert multi.geometry == single.geometry == Geometry((3, 38, 24), (0.7, 0.7, 2.5), (46.4649, 5.01881, -177.75))
     assert multi.modality == single.modality == "CT"
     assert np.count_nonzero(multi.array[1]) == 315
     assert read_geometry(folder / "multiframe.dcm") == multi.geometry

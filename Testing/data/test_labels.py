@@ -51,9 +51,7 @@ def test_values_become_class_indices(tmp_path, dtype):
     assert (label.overlap_voxels, label.ignored_segments, label.missing_segments) == (0, (), ())
 
 
-@pytest.mark.parametrize(
-    ("value", "dtype"), [(5, np.uint8), (-1, np.int16), (1.5, np.float32), (256, np.int16)]
-)
+@pytest.mark.parametrize(("value", "dtype"), [(5, np.uint8), (-1, np.int16), (1.5, np.float32), (256, np.int16)])
 def test_unknown_values_are_named(tmp_path, value, dtype):
     array = values().astype(dtype)
     array[0, 0, 0] = value
@@ -113,9 +111,7 @@ def test_another_grid_is_refused_with_the_difference(tmp_path, name):
 def test_single_precision_headers_are_no_other_grid(tmp_path):
     turn = 0.7123
     direction = (np.cos(turn), -np.sin(turn), 0, np.sin(turn), np.cos(turn), 0, 0, 0, 1)
-    image = grid(
-        spacing_xyz_mm=(0.7, 0.7, 3.3), origin_lps_mm=(-211.37, 318.9, -1204.77), direction=direction
-    )
+    image = grid(spacing_xyz_mm=(0.7, 0.7, 3.3), origin_lps_mm=(-211.37, 318.9, -1204.77), direction=direction)
     path = write(tmp_path / "label.nii.gz", values(), image)
     assert read_geometry(path) != image
     assert np.array_equal(read_label(path, ORGANS, image), truth())
@@ -179,9 +175,7 @@ def masks() -> tuple[np.ndarray, np.ndarray]:
 def test_segments_are_matched_by_name_not_by_value_or_order(tmp_path):
     atrium, aorta = masks()
     # values as in the manifest, but swapped; then other values, in two layers of the other order
-    one = write_seg(
-        tmp_path / "a.seg.nrrd", [atrium * 7 + aorta * 3], [segment("left_atrium", 7), segment("Aorta", 3)]
-    )
+    one = write_seg(tmp_path / "a.seg.nrrd", [atrium * 7 + aorta * 3], [segment("left_atrium", 7), segment("Aorta", 3)])
     two = write_seg(
         tmp_path / "b.seg.nrrd", [aorta * 2, atrium * 9], [segment("AORTA", 2), segment("Left-Atrium", 9, 1)]
     )
@@ -204,9 +198,7 @@ def test_files_of_older_slicers_keep_each_segment_in_a_layer(tmp_path):
 def test_overlaps_go_to_the_later_organ_and_are_counted(tmp_path):
     atrium, aorta = masks()
     aorta[1, 1, 2:4] = 1  # two voxels of the atrium
-    path = write_seg(
-        tmp_path / "a.seg.nrrd", [aorta, atrium], [segment("aorta"), segment("left atrium", 1, 1)]
-    )
+    path = write_seg(tmp_path / "a.seg.nrrd", [aorta, atrium], [segment("aorta"), segment("left atrium", 1, 1)])
     label = read_label_map(path, ORGANS, IMAGE)
     assert label.overlap_voxels == 2
     assert np.array_equal(label.array == 2, aorta == 1)

@@ -85,9 +85,7 @@ def test_the_label_of_an_unlabeled_entry_is_never_kept(write, tmp_path):
     # a FIFO hangs whoever opens it, a path outside or to nothing is refused for other entries
     os.mkfifo(tmp_path / "labels" / "fifo.nii.gz")
     labels = ("labels/fifo.nii.gz", "../elsewhere.nii.gz", "labels/nothing.nii.gz")
-    entries = [
-        {"image": f"images/{name}.nii.gz", "label": label} for name, label in zip("abc", labels, strict=True)
-    ]
+    entries = [{"image": f"images/{name}.nii.gz", "label": label} for name, label in zip("abc", labels, strict=True)]
     manifest = read_manifest(write(unlabeled=entries))
     assert [case.name for case in manifest.unlabeled] == ["a", "b", "c"]
     assert [field.name for field in fields(UnlabeledCase)] == ["name", "image"]

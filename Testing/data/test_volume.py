@@ -22,9 +22,7 @@ def ramp(dtype=np.int16) -> np.ndarray:
     return np.arange(np.prod(SHAPE), dtype=dtype).reshape(SHAPE)
 
 
-def write(
-    path: Path, array=None, spacing=(0.7, 0.7, 5.0), origin=(-12.5, 30.25, 7.0), direction=None
-) -> Path:
+def write(path: Path, array=None, spacing=(0.7, 0.7, 5.0), origin=(-12.5, 30.25, 7.0), direction=None) -> Path:
     image = sitk.GetImageFromArray(ramp() if array is None else array)
     image.SetSpacing(spacing)
     image.SetOrigin(origin)

@@ -80,9 +80,7 @@ def test_cube_against_itself_shifted_by_one():
 
 def test_cube_against_part_of_it():
     shape_zyx = (6, 6, 6)
-    values = score_organ(
-        box(shape_zyx, (1, 1, 1), (3, 3, 3)), box(shape_zyx, (1, 1, 1), (3, 3, 2)), (1, 1, 1)
-    ).values
+    values = score_organ(box(shape_zyx, (1, 1, 1), (3, 3, 3)), box(shape_zyx, (1, 1, 1), (3, 3, 2)), (1, 1, 1)).values
     assert values["dice"] == pytest.approx(0.8)
     assert values["asd_voxel"] == pytest.approx(9 / 26)
     assert values["reverse_asd_voxel"] == pytest.approx(1 / 18)

@@ -65,9 +65,7 @@ def test_the_file_holds_what_the_documented_form_says(cases, tmp_path):
     write_report(summarize(cases), path)
     report = json.loads(path.read_text(encoding="utf-8"))
     assert set(report) >= {"mean", "organs", "cases"}
-    metrics = {
-        f"{metric}_{unit}" for metric in ("hd95", "asd", "reverse_asd", "assd") for unit in ("voxel", "mm")
-    }
+    metrics = {f"{metric}_{unit}" for metric in ("hd95", "asd", "reverse_asd", "assd") for unit in ("voxel", "mm")}
     metrics |= {"dice", "jaccard"}
     assert set(report["mean"]) == metrics
     assert set(report["organs"]["liver"]) == metrics | {"n", "missed", "false_present", "true_absent"}

@@ -182,9 +182,7 @@ def test_dicom_seg_needs_its_dicom_source(shared_data, tmp_path):
         with pytest.raises(ConfigError, match="needs the DICOM series"):
             write_segmentation(classes(), GRID, ORGANS, tmp_path / "case.dcm", source=source)
     with pytest.raises(InputError, match="not on the image's grid"):
-        write_segmentation(
-            classes(), GRID, ORGANS, tmp_path / "case.dcm", source=shared_data / "dicom" / "ct_body"
-        )
+        write_segmentation(classes(), GRID, ORGANS, tmp_path / "case.dcm", source=shared_data / "dicom" / "ct_body")
     assert not list(tmp_path.iterdir())
 
 

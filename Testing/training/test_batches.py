@@ -57,9 +57,9 @@ def test_quarter_turns_are_those_of_numpy(augment: str):
 @given(seed=st.integers(0, 2**31), augment=st.sampled_from(["mild", "strong"]), axis=st.integers(0, 2))
 def test_image_and_label_stay_together_under_rotation_and_zoom(seed: int, augment: str, axis: int):
     """The image tells each voxel's own index, so does the label: nearest is within half a voxel of linear."""
-    index = np.indices((60, 60, 60))[axis].astype(np.uint8)
+    index = np.indices((90, 90, 90))[axis].astype(np.uint8)
     plan = PatchPlan((16, 16, 32), augment, (1.0, 1.3, 0.8), (True, True, True))
-    draw = draw_patch(np.random.default_rng(seed), plan, index.shape, np.array([30.0, 30, 30]))
+    draw = draw_patch(np.random.default_rng(seed), plan, index.shape, np.array([45.0, 45, 45]))
     bare = PatchDraw(draw.centre_zyx, draw.matrix)  # intensities as they are
     patch, label = cut(index.astype(np.float16), index, bare, plan.shape_zyx)
     assert label is not None
@@ -151,15 +151,3 @@ def test_a_case_without_organs_gives_patches_too():
     empty = LabeledArrays("e", noise(20, 20, 20), np.zeros((20, 20, 20), np.uint8), "e")
     alone = Batches([empty], [], made.plan, 1.0, 0, CPU)
     assert alone.at(0, 2, 2).labeled.shape == (2, 1, 16, 16, 16)
-
-
-def test_earlier_guesses_are_cut_like_their_scans():
-    made = batches("mild")
-    made.guesses = [(case.image > 0).astype(np.uint8) for case in made.unlabeled]
-    batch = made.at(0, 1, 2)
-    assert batch.guess is not None and batch.guess.shape == (2, 16, 16, 16)
-    assert torch.equal(batch.unlabeled, batches("mild").at(0, 1, 2).unlabeled)
-    plain = batches("none")
-    plain.guesses = made.guesses
-    batch = plain.at(0, 1, 2)
-    assert batch.guess is not None and torch.equal(batch.guess, (batch.unlabeled[:, 0] > 0).long())

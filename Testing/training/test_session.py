@@ -47,11 +47,7 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
     assert set(bundle.weights) == {"student", "teacher", "discriminator"}
     assert [organ.name for organ in bundle.organs] == ["ball", "pebble"]
     kinds = [event["type"] for event in events_of(run)]
-    assert (
-        kinds[0] == "start"
-        and kinds[-1] == "end"
-        and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
-    )
+    assert kinds[0] == "start" and kinds[-1] == "end" and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
     steps = [event for event in events_of(run) if event["type"] == "step"]
     # The gate may leave the last steps, which a slow machine tells one by one, without adversarial term.
     terms = {name for event in steps for name in event["terms"]["student"]}
@@ -114,9 +110,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_data: Path, tmp_path: Pat
         *words,
     ]
     subprocess.run([*command, "--run", str(straight)], check=True, capture_output=True)
-    process = subprocess.Popen(
-        [*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([*command, "--run", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = killed / "checkpoints" / "last.safetensors"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -171,9 +165,7 @@ def test_fine_tuning_keeps_known_organs_and_adds_new_ones(tiny_data: Path, tmp_p
     train(Request(grown, tmp_path / "new", init=tmp_path / "old", overrides=wishes))
     old, new = read_bundle(tmp_path / "old" / "model"), read_bundle(tmp_path / "new" / "model")
     assert new.config.network.filters == 8 and new.recipe == old.recipe
-    assert torch.allclose(
-        new.weights["student"]["head.weight"][:3], old.weights["teacher"]["head.weight"], atol=1e-6
-    )
+    assert torch.allclose(new.weights["student"]["head.weight"][:3], old.weights["teacher"]["head.weight"], atol=1e-6)
     assert len(new.weights["student"]["head.weight"]) == 4
 
 
@@ -182,9 +174,7 @@ def test_terms_switched_off_build_nothing(tiny_data: Path, tmp_path: Path):
         steps=1, adv_weight=0, feature_weight=0, consistency_weight=0, copy_paste="none", eval_model="student"
     )
     train(Request(tiny_data, tmp_path / "run", overrides=off))
-    assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {
-        "student"
-    }
+    assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {"student"}
     assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student"}
 
 
@@ -218,12 +208,8 @@ def test_a_run_folder_serves_one_training(tiny_data: Path, tmp_path: Path):
 def test_a_run_that_cannot_begin_leaves_nothing(tiny_data: Path, tmp_path: Path):
     write_scan(tiny_data.parent, "g", 2, labeled=False)  # the voxels of unlabeled c under another name
     manifest = write_manifest(tiny_data.parent, test=[], unlabeled=["images/c.nii.gz"], validation=[])
-    (tiny_data.parent / "labels" / "c.nii.gz").write_bytes(
-        (tiny_data.parent / "labels" / "a.nii.gz").read_bytes()
-    )
-    entries = json.loads(manifest.read_text())["training"] + [
-        {"image": "images/g.nii.gz", "label": "labels/c.nii.gz"}
-    ]
+    (tiny_data.parent / "labels" / "c.nii.gz").write_bytes((tiny_data.parent / "labels" / "a.nii.gz").read_bytes())
+    entries = json.loads(manifest.read_text())["training"] + [{"image": "images/g.nii.gz", "label": "labels/c.nii.gz"}]
     manifest = write_manifest(tiny_data.parent, training=entries)
     with pytest.raises(InputError, match="same scan"):
         train(Request(manifest, tmp_path / "run", overrides=settings()))

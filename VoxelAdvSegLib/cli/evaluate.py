@@ -36,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", required=True, choices=("validation", "test", "training"), help="cases to measure on"
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--model", type=Path, metavar="RUN_OR_BUNDLE", help="segment the cases with this model"
-    )
+    source.add_argument("--model", type=Path, metavar="RUN_OR_BUNDLE", help="segment the cases with this model")
     source.add_argument(
         "--predictions", type=Path, metavar="DIR", help="segmentations named like the images of the cases"
     )
@@ -87,9 +85,7 @@ def evaluate(
             geometry = read_geometry(case.image)
             reference = read_label(case.label, organs, geometry)
             prediction = predict(case, geometry)
-            scores.append(
-                score_case(case.name, prediction, reference, organs, geometry.spacing_zyx_mm, empty_distance)
-            )
+            scores.append(score_case(case.name, prediction, reference, organs, geometry.spacing_zyx_mm, empty_distance))
     return summarize(scores)
 
 
@@ -149,9 +145,7 @@ def predictions_of(model: Path, device: str, manifest: Manifest) -> Predict:
 
 def _class_table(known: Sequence[Organ], manifest: Manifest, model: Path) -> np.ndarray:
     """The manifest's class index of each of the model's; organs that the manifest lacks become 0."""
-    lacking = [
-        organ.name for organ in manifest.organs if not any(same_name(organ.name, own.name) for own in known)
-    ]
+    lacking = [organ.name for organ in manifest.organs if not any(same_name(organ.name, own.name) for own in known)]
     if lacking:
         raise InputError(
             "the model does not know every organ of the manifest", file=model,

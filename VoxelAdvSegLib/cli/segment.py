@@ -15,17 +15,11 @@ FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "dcm")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder or model folder")
-    parser.add_argument(
-        "--input", type=Path, nargs="+", required=True, help="scans, or folders of a DICOM series"
-    )
+    parser.add_argument("--input", type=Path, nargs="+", required=True, help="scans, or folders of a DICOM series")
     parser.add_argument("--output", type=Path, required=True, help="folder for the segmentations")
     parser.add_argument("--format", choices=FORMATS, default="seg.nrrd", help="default: seg.nrrd")
-    parser.add_argument(
-        "--discriminator-map", action="store_true", help="also how much each voxel looks labeled"
-    )
-    parser.add_argument(
-        "--largest-component", action="store_true", default=None, help="keep each organ's largest part"
-    )
+    parser.add_argument("--discriminator-map", action="store_true", help="also how much each voxel looks labeled")
+    parser.add_argument("--largest-component", action="store_true", default=None, help="keep each organ's largest part")
     parser.add_argument(
         "--flips", action="store_true", default=None, help="average over the mirrorings the model allows"
     )
@@ -49,9 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     for done, (path, name) in enumerate(zip(arguments.input, names, strict=True)):
         progress(done, len(names), name)
         volume = read_volume(path)
-        found = segmenter.segment(
-            volume, arguments.discriminator_map, arguments.largest_component, arguments.flips
-        )
+        found = segmenter.segment(volume, arguments.discriminator_map, arguments.largest_component, arguments.flips)
         file = arguments.output / f"{name}.{arguments.format}"
         write_segmentation(found.array, found.geometry, segmenter.organs, file, source=path)
         entry = {

@@ -10,14 +10,10 @@ from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.config import PRESETS
 from VoxelAdvSegLib.errors import ConfigError
 
-BETWEEN_STEPS = ("validation", "labeling the unlabeled scans")  # short work that keeps the bar of the training
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="manifest of the cases (JSON)")
-    parser.add_argument(
-        "--run", type=Path, required=True, help="folder of this training; new, or one to --resume"
-    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of this training; new, or one to --resume")
     parser.add_argument("--preset", default="auto", help=f"{' | '.join(PRESETS)} (default: auto)")
     parser.add_argument("--method", help="voxel_adversarial (default) | supervised")
     budget = parser.add_mutually_exclusive_group()
@@ -63,9 +59,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     for word in arguments.set:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(
-                f"--set {word} has no value", expected="--set key=value", found=word, do="add =value"
-            )
+            raise ConfigError(f"--set {word} has no value", expected="--set key=value", found=word, do="add =value")
         settings[key.strip()] = value.strip()
     if arguments.minutes is not None:
         settings |= {"steps": None, "minutes": arguments.minutes}
@@ -103,7 +97,7 @@ class Screen:
             self._say(f"step {event['step']}: validation Dice {scores}{best}")
 
     def _advance(self, phase: str, done: int, total: int, text: str) -> None:
-        if phase != self.phase and phase not in BETWEEN_STEPS:
+        if phase != self.phase and phase != "validation":
             self.phase, self.bar = phase, Progress()
         if phase == self.phase:
             self.bar(done, total, text)

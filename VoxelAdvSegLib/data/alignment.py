@@ -37,9 +37,7 @@ def align(array: np.ndarray, label: Geometry, image: Geometry, path: Path) -> np
         raise _other_grid(path, "size", _size(image), _size(turned))
     check_axes(turned, image, path)
     if np.abs(offset_voxel(turned, image)).max() > ORIGIN_TOLERANCE:
-        raise _other_grid(
-            path, "origin", f"{_numbers(image.origin_lps_mm)} mm", f"{_numbers(turned.origin_lps_mm)} mm"
-        )
+        raise _other_grid(path, "origin", f"{_numbers(image.origin_lps_mm)} mm", f"{_numbers(turned.origin_lps_mm)} mm")
     return turn.apply(array)
 
 

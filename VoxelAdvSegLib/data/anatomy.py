@@ -61,8 +61,7 @@ def _absent_organs(manifest: Manifest, labeled: Sequence[CaseFacts]) -> Iterator
             elif without:
                 yield Finding(
                     "note",
-                    f"{organ.name} is missing in {len(without)} of {len(cases)} labels: "
-                    f"{list_names(without)}",
+                    f"{organ.name} is missing in {len(without)} of {len(cases)} labels: {list_names(without)}",
                     "nothing where it is not in view; otherwise label it: voxels count as background",
                     role=role,
                 )

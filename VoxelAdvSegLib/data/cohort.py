@@ -134,9 +134,7 @@ def _brightest(case: CaseFacts) -> float:
 
 
 def _extent_xyz_mm(case: CaseFacts) -> tuple[float, ...]:
-    return tuple(
-        n * step for n, step in zip(case.grid.shape_zyx[::-1], case.grid.spacing_xyz_mm, strict=True)
-    )
+    return tuple(n * step for n, step in zip(case.grid.shape_zyx[::-1], case.grid.spacing_xyz_mm, strict=True))
 
 
 def _grey(value: float) -> str:

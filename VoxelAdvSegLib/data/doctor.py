@@ -46,9 +46,7 @@ class Diagnosis:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def examine(
-    path: Path, report: Callable[[int, int, str], None] = lambda done, total, name: None
-) -> Diagnosis:
+def examine(path: Path, report: Callable[[int, int, str], None] = lambda done, total, name: None) -> Diagnosis:
     """The data set of a manifest with everything that is wrong or remarkable.
 
     report(done, total, name) is called before each case. Labels of unlabeled cases are not
@@ -219,9 +217,7 @@ def _organ_facts(label: np.ndarray, organs: tuple[Organ, ...], geometry: Geometr
         facts[organs[index - 1].name] = OrganFacts(
             volume_ml=float(len(voxels) * spacing.prod() / 1000),
             center_lps_mm=(x, y, z),
-            at_border=any(
-                part.start == 0 or part.stop == size for part, size in zip(box, label.shape, strict=True)
-            ),
+            at_border=any(part.start == 0 or part.stop == size for part, size in zip(box, label.shape, strict=True)),
         )
     return facts
 

@@ -33,16 +33,12 @@ class LabelMap:
     missing_segments: tuple[str, ...] = ()
 
 
-def read_label(
-    path: str | Path, organs: Sequence[Organ], image: Geometry, allow_empty: bool = False
-) -> np.ndarray:
+def read_label(path: str | Path, organs: Sequence[Organ], image: Geometry, allow_empty: bool = False) -> np.ndarray:
     """The array of `read_label_map`: class indices uint8 (z, y, x) on the image's grid."""
     return read_label_map(path, organs, image, allow_empty).array
 
 
-def read_label_map(
-    path: str | Path, organs: Sequence[Organ], image: Geometry, allow_empty: bool = False
-) -> LabelMap:
+def read_label_map(path: str | Path, organs: Sequence[Organ], image: Geometry, allow_empty: bool = False) -> LabelMap:
     """A label with class indices on the image's grid, from a label map or a segmentation.
 
     Label maps of any image format are matched by value (Organ.value) and must cover the image;

@@ -55,8 +55,4 @@ def normalized_name(name: str) -> str:
 
 def names_a_side(organs: Sequence[Organ]) -> list[str]:
     """Names among the organs that say a side (mirror rule, method.md 1.6)."""
-    return [
-        organ.name
-        for organ in organs
-        if SIDE_WORDS & set(re.split(r"[^a-z]+", organ.name.casefold()))
-    ]
+    return [organ.name for organ in organs if SIDE_WORDS & set(re.split(r"[^a-z]+", organ.name.casefold()))]

@@ -64,9 +64,7 @@ def summarize(cases: Sequence[CaseScore]) -> dict:
         "cases": [
             {
                 "name": case.name,
-                "organs": {
-                    name: {**score.values, "outcome": score.outcome} for name, score in case.organs.items()
-                },
+                "organs": {name: {**score.values, "outcome": score.outcome} for name, score in case.organs.items()},
             }
             for case in cases
         ],

@@ -116,9 +116,7 @@ class Adversary:
         if s.adv_target == "both":
             # Labeled voxels towards "fake": the same loss of the logit mirrored at chance.
             mirrored = 2 * self.chance - self.judge(drawn.real, drawn.classes, noise)
-            loss = loss + adversarial_loss(
-                mirrored, drawn.weights, s.adv_form, s.adv_reduction, drawn.real_counts
-            )
+            loss = loss + adversarial_loss(mirrored, drawn.weights, s.adv_form, s.adv_reduction, drawn.real_counts)
         return loss
 
     def _accuracies(self, real: Tensor, fake: Tensor, drawn: Drawn) -> dict[str, Tensor]:
@@ -142,7 +140,7 @@ class Adversary:
         """Accuracy on labeled volumes that were never "real" lately, against the unlabeled ones.
 
         Only this says whether a difference of distributions was found or a few volumes were
-        learned by heart (row 67; trial.md, ideas against memorisation, 1).
+        learned by heart (row 67; method.md 1.3).
         """
         if not bool(held_out.weights.sum() > 0):
             return

@@ -21,15 +21,13 @@ class Batch:
     """All that one step may see; labels of unlabeled patches have no field to hide in.
 
     labeled: (L, C, D, H, W) float32, normalized; label: (L, D, H, W) int64, class index;
-    unlabeled: (U, C, D, H, W) float32; labeled_case: (L,) int64, number of the labeled case;
-    guess: (U, D, H, W) int64, what the method's own segmenter found in the unlabeled scans earlier.
+    unlabeled: (U, C, D, H, W) float32; labeled_case: (L,) int64, number of the labeled case.
     """
 
     labeled: Tensor
     label: Tensor
     unlabeled: Tensor
     labeled_case: Tensor
-    guess: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,6 @@ class Method(Protocol):
 
     def batch_sizes(self, step: int) -> tuple[int, int]:
         """Labeled and unlabeled patches that this step asks for."""
-        ...
-
-    def relabels_at(self, step: int) -> bool:
-        """Whether the unlabeled scans are to be segmented, whole, before this step (for Batch.guess)."""
         ...
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]: ...

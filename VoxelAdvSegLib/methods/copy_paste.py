@@ -45,9 +45,7 @@ class Mixed:
 
     def mix(self, labeled: Tensor, unlabeled: Tensor) -> Tensor:
         """Another pair of arrays (n, ..., D, H, W), mixed as the images are."""
-        return torch.cat(
-            [torch.where(self.box, unlabeled, labeled), torch.where(self.box, labeled, unlabeled)]
-        )
+        return torch.cat([torch.where(self.box, unlabeled, labeled), torch.where(self.box, labeled, unlabeled)])
 
 
 def paste_bidirectional(labeled: Tensor, label: Tensor, unlabeled: Tensor, edge: float) -> Mixed:

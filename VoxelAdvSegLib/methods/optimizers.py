@@ -45,9 +45,7 @@ def precision(config: Config, device: torch.device) -> torch.dtype | None:
     """
     amp = config.training.amp
     if device.type == "cpu" and amp in ("bf16", "fp16"):
-        raise ConfigError(
-            "half precision is for the GPU", expected="amp=auto or amp=off", found=amp, do="set amp=auto"
-        )
+        raise ConfigError("half precision is for the GPU", expected="amp=auto or amp=off", found=amp, do="set amp=auto")
     if amp == "off" or (amp == "auto" and device.type != "cuda"):
         return None
     if amp == "bf16" or (amp == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)):

@@ -22,9 +22,7 @@ SUMMARY = "V-Net on the labeled scans alone"
 CITATION = "Milletari et al., 3DV 2016; as in Yu et al., MICCAI 2019"
 
 
-def supervised_terms(
-    settings: Supervision, logits: Tensor, probabilities: Tensor, label: Tensor
-) -> dict[str, Term]:
+def supervised_terms(settings: Supervision, logits: Tensor, probabilities: Tensor, label: Tensor) -> dict[str, Term]:
     """Dice of Eq. 4, with cross-entropy where it has weight (then half of the sum, row 54)."""
     dice = dice_loss(
         probabilities,
@@ -50,18 +48,13 @@ class Supervised:
         self.networks = nn.ModuleDict({"student": network})
         if config.training.eval_model == "teacher":
             self.networks["teacher"] = make_teacher(network)
-        self.players: Mapping[str, Player] = {
-            "student": make_student_player(config, list(network.parameters()))
-        }
+        self.players: Mapping[str, Player] = {"student": make_student_player(config, list(network.parameters()))}
 
     def batch_sizes(self, step: int) -> tuple[int, int]:
         patches = self.config.patches
         assert patches.batch_labeled is not None and patches.batch_unlabeled is not None
         more = patches.batch_unlabeled if patches.supervised_equal_patches else 0
         return patches.batch_labeled + more, 0
-
-    def relabels_at(self, step: int) -> bool:
-        return False
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         settings = self.config.supervision

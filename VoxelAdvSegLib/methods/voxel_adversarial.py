@@ -108,9 +108,7 @@ class VoxelAdversarial:
             everything["discriminator"] = discriminator
             self.adversary = Adversary(adversarial, classes, discriminator, shared)
             players["discriminator"] = make_discriminator_player(config, list(discriminator.parameters()))
-        self.networks = nn.ModuleDict(
-            {k: network for k, network in everything.items() if network is not None}
-        )
+        self.networks = nn.ModuleDict({k: network for k, network in everything.items() if network is not None})
         self.pairs = FeaturePairs(features, classes, adversarial.min_class_voxels)
         self.players: Mapping[str, Player] = players
 
@@ -122,13 +120,6 @@ class VoxelAdversarial:
         if self._warming_up(step):
             return patches.batch_labeled + patches.batch_unlabeled, 0
         return patches.batch_labeled, patches.batch_unlabeled
-
-    def relabels_at(self, step: int) -> bool:
-        s = self.config.supervision
-        if not self.pasting or s.pseudo_refresh <= 0:
-            return False
-        start, every = round(s.copy_paste_warmup * self.steps), max(1, round(s.pseudo_refresh * self.steps))
-        return step >= start and (step - start) % every == 0
 
     def _warming_up(self, step: int) -> bool:
         """Before pseudo-labels are worth pasting, the step is that of labeled copy-paste."""
@@ -161,7 +152,7 @@ class VoxelAdversarial:
             mixed = paste_bidirectional(labeled, label, batch.unlabeled, settings.supervision.copy_paste_box)
             images, reference, unlabeled = mixed.images, mixed.label, ~mixed.from_labeled
             n = len(labeled)
-            guess = target[n:].argmax(1) if batch.guess is None else batch.guess
+            guess = target[n:].argmax(1)
             if settings.supervision.pseudo_largest_component:
                 guess = largest_parts(guess, self.classes)
             pseudo = torch.where(unlabeled, mixed.mix(label, guess), -1)
@@ -380,9 +371,7 @@ class VoxelAdversarial:
 
     def exports(self) -> dict[str, dict[str, Tensor]]:
         weights = {
-            name: dict(self.networks[name].state_dict())
-            for name in ("student", "teacher")
-            if name in self.networks
+            name: dict(self.networks[name].state_dict()) for name in ("student", "teacher") if name in self.networks
         }
         if self.adversarial_on:
             # A shipped discriminator has a fusion of its own, also where the student lent it.

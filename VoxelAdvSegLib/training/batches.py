@@ -37,7 +37,6 @@ class Batches:
         self.foreground = foreground
         self.seed = seed
         self.device = device
-        self.guesses: Sequence[np.ndarray] = ()  # classes of the unlabeled scans, as a method found them
         self.places = [_class_places(case.label) for case in labeled] if foreground > 0 else []
 
     def at(self, step: int, labeled: int, unlabeled: int) -> Batch:
@@ -50,24 +49,19 @@ class Batches:
             image, label = cut(case.image, case.label, draw, self.plan.shape_zyx)
             images.append(image)
             labels.append(label)
-        others, guesses = [], []
+        others = []
         if unlabeled and self.unlabeled:
             for slot, number in enumerate(cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))):
                 volume = self.unlabeled[number].image
                 rng = np.random.default_rng([self.seed, step, 1, slot])
                 draw = draw_patch(rng, self.plan, volume.shape)
-                guess = self.guesses[number] if self.guesses else None
-                image, label = cut(volume, guess, draw, self.plan.shape_zyx)
-                others.append(image)
-                if label is not None:
-                    guesses.append(label)
+                others.append(cut(volume, None, draw, self.plan.shape_zyx)[0])
         empty = torch.zeros(0, 1, *self.plan.shape_zyx)
         return Batch(
             labeled=torch.stack(images)[:, None].to(self.device),
             label=torch.stack([label for label in labels if label is not None]).to(self.device),
             unlabeled=(torch.stack(others)[:, None] if others else empty).to(self.device),
             labeled_case=torch.tensor(cases, device=self.device),
-            guess=torch.stack(guesses).to(self.device) if guesses else None,
         )
 
     def _foreground_voxel(self, rng: np.random.Generator, number: int) -> np.ndarray | None:

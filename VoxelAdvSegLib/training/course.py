@@ -26,7 +26,6 @@ from VoxelAdvSegLib.methods.optimizers import precision
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
-from VoxelAdvSegLib.training.guesses import drop_old_guesses, guess_labels, load_guesses, save_guesses
 from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
@@ -88,12 +87,10 @@ class Course:
         if resume and self.folder.last.exists():
             saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
             self.progress = Progress(**saved)
-            self.batches.guesses = load_guesses(self.folder.guesses, self.progress.step)
         scaler = torch.amp.GradScaler(self.device.type, enabled=precision(self.config, self.device) is torch.float16)
         reason = "finished"
         with _Interrupt() as interrupt:
             while self.progress.step < self.progress.total:
-                self._relabel_if_due()
                 self._one_step(scaler)
                 self._between_steps()
                 if interrupt.seen or self.folder.stop.exists():
@@ -107,22 +104,6 @@ class Course:
             return self._finish(reason)
 
     # --- one step -----------------------------------------------------------------------------
-
-    def _relabel_if_due(self) -> None:
-        p = self.progress
-        self.method.steps = p.total
-        if not self.unlabeled or not self.method.relabels_at(p.step):
-            return
-        begin = time.monotonic()
-
-        def progress(done: int, total: int) -> None:
-            self.tell("progress", phase="labeling the unlabeled scans", done=done, total=total)
-
-        self.batches.guesses = guess_labels(
-            self.method.segmenter(), self.unlabeled, self.config, len(self.organs), self.device, progress
-        )
-        save_guesses(self.folder.guesses, p.step, self.batches.guesses)
-        p.elapsed += time.monotonic() - begin
 
     def _one_step(self, scaler: torch.amp.GradScaler) -> None:
         begin = time.monotonic()
@@ -255,7 +236,6 @@ class Course:
 
     def _save(self) -> None:
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
-        drop_old_guesses(self.folder.guesses, self.progress.step)
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
 
     # --- the end ------------------------------------------------------------------------------

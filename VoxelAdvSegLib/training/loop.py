@@ -108,6 +108,4 @@ def _gradient_norm(value: Tensor, parameters: list[torch.nn.Parameter]) -> float
     if not value.requires_grad:
         return 0.0
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return float(
-        torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm()
-    )
+    return float(torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm())

@@ -49,10 +49,6 @@ class RunFolder:
         return self.path / "previews"
 
     @property
-    def guesses(self) -> Path:
-        return self.path / "guesses"
-
-    @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last.safetensors"
 
