@@ -172,15 +172,6 @@ def to_image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
     return image
 
 
-def geometry_of(image: sitk.Image) -> Geometry:
-    return Geometry(
-        shape_zyx=image.GetSize()[::-1],
-        spacing_xyz_mm=image.GetSpacing(),
-        origin_lps_mm=image.GetOrigin(),
-        direction=image.GetDirection(),
-    )
-
-
 def _interpolate(image: sitk.Image, target: Geometry) -> sitk.Image:
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(target.shape_zyx[::-1])

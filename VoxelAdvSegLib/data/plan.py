@@ -215,7 +215,14 @@ def _working_grid(config: Config, facts: Statistics, largest: int, says: list[st
     shapes = np.asarray(facts.shapes_xyz, float)
     spacings = np.asarray(facts.spacings_xyz_mm)
     p = config.preprocessing
-    if p.shape is not None and p.recipe == "mo":
+    if p.shape is not None and p.recipe != "mo":
+        raise ConfigError(
+            "the setting 'shape' is for the recipe mo alone",
+            expected="--set recipe=mo with it, or --set spacing_mm=...",
+            found=f"recipe {p.recipe}",
+            do="leave it out",
+        )
+    if p.shape is not None:
         says.append(f"Every scan is brought to {_by(p.shape)} voxels.")
         return None, np.asarray(p.shape, float)
     if p.recipe == "la" and p.spacing_mm is None:

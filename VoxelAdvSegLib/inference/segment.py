@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,7 +123,3 @@ def keep_largest(array: np.ndarray, organs: int) -> np.ndarray:
             sizes[0] = 0
             kept[(parts > 0) & (parts != sizes.argmax())] = 0
     return kept
-
-
-def class_names(organs: Sequence[Organ]) -> list[str]:
-    return [organ.name for organ in organs]
