@@ -106,12 +106,14 @@ def train(seed=0, steps=3, scaler=NO_SCALER, start=None, **settings):
     return losses, copy.deepcopy(method.networks.state_dict())
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_seed_gives_the_same_run_bit_for_bit(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        (losses, tensors), (again, same) = train(steps=2), train(steps=2)
+        steps = 3 - threads  # threads that wait for each other are slow on a busy machine
+        (losses, tensors), (again, same) = train(steps=steps), train(steps=steps)
     finally:
         torch.set_num_threads(before)
     assert losses == again
@@ -137,9 +139,9 @@ def test_what_was_drawn_before_a_step_does_not_matter():
 
 def test_scaling_changes_nothing_but_overflow():
     # A power of two in and out again; the discriminator may be moved twice in a step.
-    losses, tensors = train(disc_steps=2)
+    losses, tensors = train(steps=2, disc_steps=2)
     scaler = torch.amp.GradScaler("cpu", enabled=True, init_scale=2.0**10)
-    scaled_losses, scaled = train(disc_steps=2, scaler=scaler)
+    scaled_losses, scaled = train(steps=2, disc_steps=2, scaler=scaler)
     assert scaled_losses == pytest.approx(losses, rel=1e-5)
     for name in tensors:
         torch.testing.assert_close(scaled[name], tensors[name], rtol=1e-4, atol=1e-6)

@@ -80,9 +80,10 @@ def largest_parts(label: Tensor, classes: int) -> Tensor:
     cleaned = label.cpu().numpy().copy()
     for patch in cleaned:
         for index in range(1, classes):
-            parts, count = ndimage.label(patch == index)
-            if count > 1:
-                sizes = np.bincount(parts.ravel())
-                sizes[0] = 0
+            parts = np.zeros(patch.shape, np.int32)
+            ndimage.label(patch == index, output=parts)
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            if np.count_nonzero(sizes) > 1:
                 patch[(parts > 0) & (parts != sizes.argmax())] = 0
     return torch.from_numpy(cleaned).to(label.device)
