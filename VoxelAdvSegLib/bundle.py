@@ -134,7 +134,12 @@ def read_bundle(folder: Path) -> Bundle:
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     except VoxelAdvSegError as error:
-        raise _damaged(folder, error.what) from error
+        raise BundleError(
+            "the model has a setting that this version does not know", file=folder,
+            expected=f"a model of VoxelAdvSeg {__version__}",
+            found=f"{error.what} (VoxelAdvSeg {about.get('version')})",
+            do="use the version that made it, or train the model anew",
+        ) from error  # fmt: skip
 
 
 def start_from(network: VNet, organs: Sequence[Organ], bundle: Bundle) -> list[str]:

@@ -10,11 +10,12 @@ import torch
 from Testing.data.test_geometry import DIRECTIONS, OBLIQUE, PERMUTED, grid
 from Testing.test_bundle import make_bundle
 from VoxelAdvSegLib.bundle import Bundle, write_bundle
+from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.data.volume import Geometry, Volume
 from VoxelAdvSegLib.errors import BundleError, ConfigError
-from VoxelAdvSegLib.inference.segment import Segmenter, find_bundle, keep_largest
+from VoxelAdvSegLib.inference.segment import Segmenter, find_bundle
 from VoxelAdvSegLib.networks.device import choose_device, describe_machine
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from VoxelAdvSegLib.methods.copy_paste import draw_box, largest_parts, near_seam, paste_bidirectional, paste_labeled
+from VoxelAdvSegLib.methods.copy_paste import draw_box, near_seam, paste_bidirectional, paste_labeled
 
 SHAPE = (6, 9, 12)
 
@@ -64,15 +64,3 @@ def test_voxels_near_the_seam():
     assert not near_seam(origin, 0).any()
     assert near_seam(origin, 1)[0, 2, 2].tolist() == [False] * 3 + [True] * 2 + [False] * 3
     assert near_seam(origin, 2)[0, 2, 2].tolist() == [False] * 2 + [True] * 4 + [False] * 2
-
-
-def test_islands_of_an_organ_become_background():
-    label = torch.zeros(2, *SHAPE, dtype=torch.long)
-    label[0, 1:3, 1:3, 1:3] = 1
-    label[0, 5, 8, 11] = 1  # an island
-    label[0, 4, 4, 4] = 2  # alone, and so the largest of its organ
-    label[1, 0, 0, 0] = -1
-    expected = label.clone()
-    expected[0, 5, 8, 11] = 0
-    assert torch.equal(largest_parts(label, 3), expected)
-    assert label[0, 5, 8, 11] == 1  # the argument is left as it was

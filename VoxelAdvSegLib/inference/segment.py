@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from VoxelAdvSegLib.bundle import MODEL, Bundle, read_bundle
+from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
 from VoxelAdvSegLib.data.volume import Geometry, Volume
@@ -110,16 +110,3 @@ def find_bundle(path: Path) -> Path:
             do="wait for it, or end it gracefully: make an empty file named STOP in the run folder",
         )
     return path / "model"
-
-
-def keep_largest(array: np.ndarray, organs: int) -> np.ndarray:
-    """Each organ's largest connected part (26-neighbourhood); the rest becomes background."""
-    kept = array.copy()
-    for index in range(1, organs + 1):
-        parts = np.zeros(array.shape, np.int32)
-        ndimage.label(array == index, structure=np.ones((3, 3, 3)), output=parts)
-        if parts.max(initial=0) > 1:
-            sizes = np.bincount(parts.ravel())
-            sizes[0] = 0
-            kept[(parts > 0) & (parts != sizes.argmax())] = 0
-    return kept

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -70,20 +68,3 @@ def near_seam(from_labeled: Tensor, margin: int) -> Tensor:
     widest = F.max_pool3d(origin, size, 1, margin)
     narrowest = -F.max_pool3d(-origin, size, 1, margin)
     return (widest != narrowest)[:, 0]
-
-
-def largest_parts(label: Tensor, classes: int) -> Tensor:
-    """Each patch's organs reduced to their largest connected part; other parts become background.
-
-    label: (n, D, H, W) int64, -1 kept. Islands of a teacher's label are mostly mistakes.
-    """
-    cleaned = label.cpu().numpy().copy()
-    for patch in cleaned:
-        for index in range(1, classes):
-            parts = np.zeros(patch.shape, np.int32)
-            ndimage.label(patch == index, output=parts)
-            sizes = np.bincount(parts.ravel())
-            sizes[0] = 0
-            if np.count_nonzero(sizes) > 1:
-                patch[(parts > 0) & (parts != sizes.argmax())] = 0
-    return torch.from_numpy(cleaned).to(label.device)

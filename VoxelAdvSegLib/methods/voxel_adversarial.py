@@ -12,17 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config
+from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.losses import consistency, cross_entropy, dice_loss, pseudo_label
 from VoxelAdvSegLib.methods.adversary import Adversary, Drawn, make_discriminator, make_fusion
 from VoxelAdvSegLib.methods.contract import Batch, Player, Term, Turn
 from VoxelAdvSegLib.methods.copy_paste import (
-    largest_parts,
     near_seam,
     paste_bidirectional,
     paste_labeled,
@@ -154,7 +155,7 @@ class VoxelAdversarial:
             n = len(labeled)
             guess = target[n:].argmax(1)
             if settings.supervision.pseudo_largest_component:
-                guess = largest_parts(guess, self.classes)
+                guess = self._without_islands(guess)
             pseudo = torch.where(unlabeled, mixed.mix(label, guess), -1)
             target = mixed.mix(target[:n], target[n:])
             case = torch.where(mixed.from_labeled, torch.cat([case, case]), -1)
@@ -173,6 +174,11 @@ class VoxelAdversarial:
             seam = near_seam(~unlabeled, settings.adversarial.adv_seam_margin)
             real, fake = real.masked_fill(seam, -1), fake.masked_fill(seam, -1)
         return Seen(logits, probabilities, features, target, reference, real, fake, unlabeled, pseudo, case)
+
+    def _without_islands(self, label: Tensor) -> Tensor:
+        """Each patch's organs (n, D, H, W) as their largest part: a teacher's islands are mostly mistakes."""
+        patches = [keep_largest(patch, self.classes - 1, connectivity=1) for patch in label.cpu().numpy()]
+        return torch.from_numpy(np.stack(patches)).to(label.device)
 
     def _teach(self, images: Tensor, step: int) -> Tensor | None:
         """The teacher's probabilities (B, K, D, H, W), and its features of the labeled patches."""

@@ -30,12 +30,14 @@ from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder
+from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
 LOG_SECONDS = 1.0
 BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
+QUICK_RECALIBRATION = 10  # passes before a validation during training
 PROVISIONAL_STEPS = 2000  # T of the schedules until then
 
 
@@ -81,6 +83,7 @@ class Course:
         self._began = time.monotonic()
         self._durations: list[float] = []
         self._pending: list[StepReport] = []
+        self._watch = Watch()
         self._noted = self._began
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
@@ -155,6 +158,8 @@ class Course:
 
     def _note(self, report: StepReport) -> None:
         self._pending.append(report)
+        for text in self._watch.look(report.observed):
+            self.tell("message", level="warning", text=text)
         due = len(self._pending) >= LOG_EVERY or time.monotonic() - self._noted > LOG_SECONDS
         if due or self.progress.step <= 1 or report.ratios:
             self._flush()
@@ -209,6 +214,9 @@ class Course:
         p = self.progress
         scores: list[list[float | None]] = []
         network = self.method.segmenter()
+        if not final:
+            # Running statistics lag behind fast weights; unread in training, they may be rebuilt here (row 65).
+            self._recalibrate(min(QUICK_RECALIBRATION, self.config.training.bn_recalibrate))
         assert self.config.patches.patch is not None
         with evaluating(network):
             for done, case in enumerate(cases, 1):
@@ -227,6 +235,11 @@ class Course:
             save_checkpoint(self.folder.best, self.method.networks, {}, vars(p))
         self.tell("validation", step=p.step, dice=by_organ, mean=mean, cases=len(cases), best=is_best, final=final)
         return {**by_organ, "mean": mean}
+
+    def _recalibrate(self, passes: int) -> None:
+        step = self.progress.step
+        if passes:
+            recalibrate(self.method.segmenter(), self.batches, step, self.method.batch_sizes(step), passes)
 
     def _preview(self) -> None:
         file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
@@ -249,14 +262,7 @@ class Course:
         if use_best:
             tensors, _ = read_tensors(self.folder.best)
             self.method.networks.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
-        if t.bn_recalibrate:
-            recalibrate(
-                self.method.segmenter(),
-                self.batches,
-                p.step,
-                self.method.batch_sizes(p.step),
-                t.bn_recalibrate,
-            )
+        self._recalibrate(t.bn_recalibrate)
         scores = self._validate(self.validation, final=True) if self.validation else {}
         facts = provenance(
             self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
