@@ -69,10 +69,11 @@ def reorient_geometry(geometry: Geometry, turn: Reorientation) -> Geometry:
             origin = origin + axis * spacing[source] * (shape_xyz[source] - 1)
             axis = -axis
         columns.append(axis)
+    x, y, z = turn.axes_xyz
     return Geometry(
-        shape_zyx=tuple(int(shape_xyz[turn.axes_xyz[a]]) for a in (2, 1, 0)),
-        spacing_xyz_mm=tuple(float(spacing[a]) for a in turn.axes_xyz),
-        origin_lps_mm=tuple(float(o) for o in origin),
+        shape_zyx=(int(shape_xyz[z]), int(shape_xyz[y]), int(shape_xyz[x])),
+        spacing_xyz_mm=(float(spacing[x]), float(spacing[y]), float(spacing[z])),
+        origin_lps_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=tuple(float(d) for d in np.stack(columns, 1).ravel()),
     )
 
@@ -103,9 +104,9 @@ def rescaled_geometry(
     shift = (spacing - old_spacing) / 2 - margin
     origin = np.asarray(geometry.origin_lps_mm) + direction @ shift
     return Geometry(
-        shape_zyx=tuple(int(n) for n in shape[::-1]),
-        spacing_xyz_mm=tuple(float(s) for s in spacing),
-        origin_lps_mm=tuple(float(o) for o in origin),
+        shape_zyx=(int(shape[2]), int(shape[1]), int(shape[0])),
+        spacing_xyz_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        origin_lps_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=geometry.direction,
     )
 

@@ -25,7 +25,7 @@ from VoxelAdvSegLib.data.volume import Geometry, Volume
 
 def sphere(shape_zyx: Sequence[int], center_zyx: Sequence[float], radius: float) -> np.ndarray:
     """Mask (z, y, x) of the voxels whose centres lie within `radius` voxels of the centre."""
-    offsets = np.stack(np.indices(shape_zyx), -1) - np.asarray(center_zyx, float)
+    offsets = np.moveaxis(np.indices(shape_zyx), 0, -1) - np.asarray(center_zyx, float)
     return np.sum(offsets**2, -1) <= radius**2
 
 
@@ -187,8 +187,8 @@ def _waves(
 def _place(rng: np.random.Generator, geometry: Geometry, voxel_factor: float) -> Geometry:
     """The scanner's grid around a patient who lies a little askew."""
     if voxel_factor != 1:
-        spacing = tuple(float(s * voxel_factor) for s in geometry.spacing_xyz_mm)
-        geometry = rescaled_geometry(geometry, spacing_xyz_mm=spacing)
+        x, y, z = geometry.spacing_xyz_mm
+        geometry = rescaled_geometry(geometry, (x * voxel_factor, y * voxel_factor, z * voxel_factor))
     turn = Rotation.from_rotvec(rng.normal(0, np.deg2rad(4), 3)).as_matrix()
     direction = turn @ np.reshape(geometry.direction, (3, 3))
     origin = turn @ geometry.origin_lps_mm + rng.normal(0, 4, 3)
@@ -201,7 +201,7 @@ def _place(rng: np.random.Generator, geometry: Geometry, voxel_factor: float) ->
 
 def _voxel_points(geometry: Geometry) -> np.ndarray:
     """LPS position in mm of every voxel (z, y, x, 3)."""
-    index_xyz = np.stack(np.indices(geometry.shape_zyx)[::-1], -1)
+    index_xyz = np.moveaxis(np.indices(geometry.shape_zyx)[::-1], 0, -1)
     direction = np.reshape(geometry.direction, (3, 3))
     return index_xyz * np.asarray(geometry.spacing_xyz_mm) @ direction.T + np.asarray(geometry.origin_lps_mm)
 

@@ -70,7 +70,7 @@ def make_demo(wish: Wish, tell: Tell, watch: Watch = lambda event: None) -> Stor
     tell("Phantoms are being made.")
     (folder / "data").mkdir()
     manifest = read_manifest(
-        write_phantoms(folder / "data", wish.seed, wish.counts and dict(wish.counts), wish.voxel_factor)
+        write_phantoms(folder / "data", wish.seed, dict(wish.counts) if wish.counts else None, wish.voxel_factor)
     )
     steps = wish.steps or _plan_steps(wish, manifest, began, tell)
     seconds = {}

@@ -81,8 +81,8 @@ def _difference(name: str, pairs: Iterable[tuple[float | None, float | None]]) -
     if n > 1:
         reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * gains.std(ddof=1) / math.sqrt(n))
         low, high = mean - reach, mean + reach
-    means = known.mean(0).tolist() if n else [math.nan, math.nan]
-    return Difference(name, *means, mean, low, high, int((gains > 0).sum()), n)
+    first, second = known.mean(0).tolist() if n else (math.nan, math.nan)
+    return Difference(name, first, second, mean, low, high, int((gains > 0).sum()), n)
 
 
 def judge(overall: Difference) -> tuple[str, str]:

@@ -286,7 +286,7 @@ def _make_method(
             level="info",
             text="New organs: " + ", ".join(new) if new else "All organs are known to the model.",
         )
-    network = network.to(device, memory_format=torch.channels_last_3d)
+    network = network.to(device=device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     module, name = METHODS[config.training.method]
     made = getattr(importlib.import_module(module), name)(
         config, network, classes, config.training.steps or 0, len(cases.labeled)
@@ -298,11 +298,12 @@ def _make_method(
 def _patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
     assert config.patches.patch is not None
     mirrors = config.patches.mirror_axes or ()
-    spacing = description.recipe.spacing_xyz_mm or (1.0, 1.0, 1.0)
+    patch_x, patch_y, patch_z = config.patches.patch
+    x, y, z = description.recipe.spacing_xyz_mm or (1.0, 1.0, 1.0)
     return PatchPlan(
-        shape_zyx=config.patches.patch[::-1],
+        shape_zyx=(patch_z, patch_y, patch_x),
         augment=config.patches.augment,
-        spacing_zyx_mm=spacing[::-1],
+        spacing_zyx_mm=(z, y, x),
         mirror_zyx=("z" in mirrors, "y" in mirrors, "x" in mirrors),
     )
 
