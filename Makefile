@@ -13,7 +13,7 @@ $(VENV)/.ready: VoxelAdvSegLib/requirements.txt Testing/requirements.txt
 	touch $@
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .
