@@ -55,6 +55,8 @@ def test_reports_of_different_cases_are_not_compared():
         ((0.80, 0.70, 0.75), (0.70, 0.79, 0.74), "No", "chance alone"),
         ((0.70, 0.79, 0.74), (0.80, 0.70, 0.76), "Not clearly", "chance alone"),
         ((0.70,), (0.90,), "Not clearly", "one scan says little"),
+        ((0.20, 0.21, 0.22), (0.10, 0.11, 0.13), "Too early to say", "--minutes"),
+        ((0.20, 0.21, 0.22), (0.60, 0.61, 0.63), "Yes", "3 of 3"),
     ],
 )
 def test_the_answer_follows_the_figures(supervised, semi, answer, words):

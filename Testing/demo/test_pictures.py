@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from VoxelAdvSegLib.data.organs import organs_of
 from VoxelAdvSegLib.data.phantoms import SCANNERS, box, make_phantom
 from VoxelAdvSegLib.data.volume import Geometry
-from VoxelAdvSegLib.demo.charts import Line, line_chart, paired_chart
+from VoxelAdvSegLib.demo.charts import MOST_POINTS, Line, line_chart, paired_chart, thin
 from VoxelAdvSegLib.demo.pictures import choose_view, color_map, draw, outline_path, png
 
 
@@ -89,9 +89,15 @@ def test_a_curve_goes_from_corner_to_corner_of_its_chart():
     svg = line_chart("loss < 1", [Line("a", "#000000", [(0, 0.0), (100, 1.0)])], (0.0, 1.0))
     (points,) = re.findall('polyline points="([^"]+)"', svg)
     (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in points.split())
-    assert (x0, y0, x1, y1) == (52.0, 176.0, 352.0, 10.0)
+    assert (x0, y0, x1, y1) == (52.0, 176.0, 344.0, 10.0)
     assert "loss &lt; 1" in svg
     assert line_chart("nothing", [Line("a", "#000000", [])]) == ""
+
+
+def test_long_curves_become_means_of_neighbours_and_short_ones_stay():
+    assert thin([(1, 5.0), (2, 7.0)]) == [(1, 5.0), (2, 7.0)]
+    assert thin([(x, float(x % 2)) for x in range(2 * MOST_POINTS)]) == [(2 * k + 0.5, 0.5) for k in range(MOST_POINTS)]
+    assert thin([]) == []
 
 
 def test_paired_values_lie_on_one_scale():

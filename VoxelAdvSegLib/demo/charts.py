@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 WIDTH, HEIGHT = 360.0, 210.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 10.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 16.0, 10.0, 34.0
+MOST_POINTS = 60  # of a curve; more become means of neighbours
 ROW_HEIGHT, NAME_WIDTH = 26.0, 150.0
 GRID, AXIS, TEXT = "#e3e3e3", "#8a8a8a", "#444"
 
@@ -30,6 +31,7 @@ def line_chart(
     reference: tuple[float, str] | None = None,
 ) -> str:
     """Curves over steps, as a figure; reference: a level with its name."""
+    lines = [replace(line, points=thin(line.points)) for line in lines]
     points = [p for line in lines for p in line.points]
     if not points:
         return ""
@@ -65,6 +67,13 @@ def line_chart(
             f"<title>{escape(line.name)}</title></polyline>"
         )
     return _figure(title, parts, WIDTH, HEIGHT)
+
+
+def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most MOST_POINTS points: means of as many neighbours as that takes."""
+    size = math.ceil(len(points) / MOST_POINTS)
+    groups = [points[start : start + size] for start in range(0, len(points), max(size, 1))]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
 def paired_chart(title: str, rows: Sequence[tuple[str, float, float]], colors: tuple[str, str]) -> str:
@@ -120,4 +129,9 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) > 1e-12 else "0"
+    if abs(value) < 1e-12:
+        return "0"
+    if abs(value) >= 1e-3:
+        return f"{value:.4g}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"

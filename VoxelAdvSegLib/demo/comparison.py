@@ -14,6 +14,7 @@ ALL_ORGANS = "all organs"
 CONFIDENCE = 0.95
 # Balanced accuracy of the discriminator: below the first nearly chance, above the second well told apart.
 CHANCE, TOLD_APART = 0.55, 0.70
+HARDLY_TRAINED = 0.5  # mean Dice that neither method reaches when the training was too short to compare them
 NOTICEABLE = 0.03  # change of accuracy that is called one
 
 Points = list[tuple[float, float]]
@@ -86,10 +87,15 @@ def _difference(name: str, pairs: Iterable[tuple[float | None, float | None]]) -
 
 
 def judge(overall: Difference) -> tuple[str, str]:
-    """Whether the second method is better: "Yes", "No" or "Not clearly", and why, in a sentence."""
+    """Whether the second method is better, and why: "Yes", "No", "Not clearly" or "Too early to say"."""
     d = overall
     scores = f"mean Dice {d.first:.3f} without and {d.second:.3f} with unlabeled scans"
     counted = f"better in {d.better} of {d.cases} held-out scans"
+    if max(d.first, d.second) < HARDLY_TRAINED:
+        return (
+            "Too early to say",
+            f"{scores}. Neither model has learned enough to be compared: more time is needed (--minutes).",
+        )
     if d.low is None or d.high is None:
         return "Not clearly", f"{scores}, a difference of {d.mean:+.3f}; one scan says little."
     found = f"{scores}: a difference of {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f}), {counted}"
