@@ -38,6 +38,9 @@ BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
 QUICK_RECALIBRATION = 10  # passes before a validation during training
+# Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
+# that is cut off has not come down.
+REPLANNED_AT = (0.1, 0.3, 0.6, 0.85)
 PROVISIONAL_STEPS = 2000  # T of the schedules until then
 
 
@@ -57,7 +60,7 @@ class Progress:
 
     step: int = 0
     total: int = PROVISIONAL_STEPS
-    plans: int = 0  # how often a time budget was turned into steps: at first, and at a tenth
+    plans: int = 0  # how often a time budget was turned into steps
     elapsed: float = 0.0
     best: float | None = None
     best_step: int | None = None
@@ -76,20 +79,21 @@ class Course:
     validation: Sequence[LabeledArrays]
     device: torch.device
     tell: Callable[..., None]
+    began: float = field(default_factory=time.monotonic)  # of this sitting, data and plan included
     progress: Progress = field(default_factory=Progress)
 
     def run(self, resume: bool) -> Outcome:
         """Steps until the end, a STOP file, Ctrl-C or the end of the time budget; then the model."""
-        self._began = time.monotonic()
         self._durations: list[float] = []
         self._pending: list[StepReport] = []
         self._watch = Watch()
-        self._noted = self._began
+        self._noted = time.monotonic()
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
         if resume and self.folder.last.exists():
             saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
             self.progress = Progress(**saved)
+        self._planned = (self.progress.step, self.progress.elapsed)
         scaler = torch.amp.GradScaler(self.device.type, enabled=precision(self.config, self.device) is torch.float16)
         reason = "finished"
         with _Interrupt() as interrupt:
@@ -126,17 +130,19 @@ class Course:
         self._plan_budget()
 
     def _plan_budget(self) -> None:
-        """Turns minutes into steps after the first ten, and once more at a tenth of them."""
+        """Turns minutes into steps after the first ten, and anew at some parts of the run."""
         minutes, p = self.config.training.minutes, self.progress
         if minutes is None:
             return
-        first = p.plans == 0 and p.step == TIMED_STEPS[1]
-        again = p.plans == 1 and p.step >= max(p.total // 10, TIMED_STEPS[1] + 10)
-        if not (first or again):
+        if p.plans == 0 and p.step == TIMED_STEPS[1]:
+            per_step = statistics.median(self._durations[TIMED_STEPS[0] :])
+        elif 0 < p.plans <= len(REPLANNED_AT) and p.step >= REPLANNED_AT[p.plans - 1] * p.total:
+            # Since the last plan, with all that came between: steps change their price on the way.
+            step, spent = self._planned
+            per_step = (self._spent() - spent) / max(p.step - step, 1)
+        else:
             return
-        recent = self._durations[-(TIMED_STEPS[1] - TIMED_STEPS[0]) :] if first else self._durations[TIMED_STEPS[0] :]
-        # The mean where there are many: it holds what validation and previews cost on the way.
-        per_step = statistics.median(recent) if first else self._spent() / p.step
+        self._planned = (p.step, self._spent())
         left = BUDGET_SHARE * 60 * minutes - self._spent()
         p.total = max(p.step + 1, p.step + int(left / max(per_step, 1e-6)))
         p.plans += 1
@@ -148,7 +154,7 @@ class Course:
 
     def _spent(self) -> float:
         """Seconds of this run so far, earlier sittings included."""
-        return max(self.progress.elapsed, time.monotonic() - self._began)
+        return max(self.progress.elapsed, time.monotonic() - self.began)
 
     def _out_of_time(self) -> bool:
         minutes = self.config.training.minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
     Raises VoxelAdvSegError for what the user can repair. A run that could not begin leaves
     nothing behind; one that had begun keeps its last checkpoint.
     """
+    began = time.monotonic()
     folder = RunFolder(Path(request.run).absolute())
     config = resolve(request.preset, request.overrides)
     _check_method(config)
@@ -95,7 +97,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
                 _clear(folder, is_new)
             raise
         with _failures_told(tell):
-            return _run(request, folder, description, manifest, cases, device, tell)
+            return _run(request, folder, description, manifest, cases, device, tell, began)
 
 
 def _check_method(config: Config) -> None:
@@ -243,6 +245,7 @@ def _run(
     cases: Cases,
     device: torch.device,
     tell: Callable,
+    began: float,
 ) -> Outcome:
     config = description.config
     if device.type == "cpu":
@@ -261,6 +264,7 @@ def _run(
     course = Course(
         folder=folder, config=config, recipe=description.recipe, organs=manifest.organs, method=method, batches=batches,
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
+        began=began,
     )  # fmt: skip
     return course.run(resume=request.resume)
 
