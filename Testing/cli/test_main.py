@@ -178,7 +178,9 @@ def test_ctrl_c_ends_with_130_and_no_traceback(write_scans):
     content = json.loads(path.read_text())
     content["unlabeled"] = [f"scan{index % 2}.nrrd" for index in range(20_000)]
     path.write_text(json.dumps(content))
-    ready = "import VoxelAdvSegLib.cli.doctor; print('ready', flush=True)"
+    # The runners of tests and of background jobs ignore Ctrl-C, and a child inherits that.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    ready = f"{listen}; import VoxelAdvSegLib.cli.doctor; print('ready', flush=True)"
     with start("doctor", "--data", path, before=ready) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.5)
