@@ -49,4 +49,7 @@ def test_other_norms_cost_no_pass():
         def at(self, *_: int):
             raise AssertionError("no batch is needed")
 
-    recalibrate(VNet(1, 2, filters=4, norm="instance"), Unused(), 0, (1, 1), passes=2)  # type: ignore[arg-type]
+    network = VNet(1, 2, filters=4, norm="instance")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    recalibrate(network, Unused(), 0, (1, 1), passes=2)  # type: ignore[arg-type]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -263,7 +263,7 @@ class Course:
         p, t = self.progress, self.config.training
         # A run cut short has not come down to small steps yet: its best moment is the better model.
         use_best = (
-            self.folder.best.exists() and p.best_step is not None and (t.checkpoint == "best" or reason == "stopped")
+            self.folder.best.exists() and p.best_step is not None and (t.checkpoint == "best" or reason != "finished")
         )
         if use_best:
             tensors, _ = read_tensors(self.folder.best)
