@@ -1,0 +1,96 @@
+"""Questions to the person and the one way in which a failure is shown."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from VoxelAdvSegLib.errors import VoxelAdvSegError
+
+TITLE = "VoxelAdvSeg"
+
+
+@contextlib.contextmanager
+def failures_shown(wait: bool = False) -> Iterator[None]:
+    """What fails within is shown and logged, and the panel goes on.
+
+    A problem that the user can repair is told in its own words; any other is a bug: it is
+    called one and keeps its traceback. wait: the pointer is an hourglass meanwhile.
+    """
+    try:
+        if wait:
+            qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        try:
+            yield
+        finally:
+            if wait:  # before a box opens, which would show the hourglass, too
+                qt.QApplication.restoreOverrideCursor()
+    except VoxelAdvSegError as error:
+        logging.warning("%s", error)
+        slicer.util.errorDisplay(plain(error), windowTitle=TITLE)
+    except Exception as error:
+        logging.exception("VoxelAdvSeg")
+        text = _("Something unexpected happened in the extension ({error}). Your data are untouched.")
+        slicer.util.errorDisplay(
+            text.format(error=f"{type(error).__name__}: {error}"),
+            windowTitle=TITLE,
+            detailedText=traceback.format_exc(),
+        )
+
+
+def shown(method: Callable[..., Any]) -> Callable[..., None]:
+    """A method as a slot: arguments of the signal are left out, failures are shown."""
+
+    @functools.wraps(method)
+    def slot(self: Any, *arguments: Any) -> None:
+        with failures_shown():
+            method(self)
+
+    return slot
+
+
+def plain(error: VoxelAdvSegError) -> str:
+    """An error as sentences for a box: what, where, and what to do."""
+    lines = [error.what[:1].upper() + error.what[1:] + "."]
+    if error.file:
+        lines.append(_("File: {file}").format(file=error.file))
+    if error.expected:
+        lines.append(_("Expected: {expected}").format(expected=error.expected))
+    if error.found:
+        lines.append(_("Found: {found}").format(found=error.found))
+    if error.do:
+        lines.append(_("What to do: {do}").format(do=error.do))
+    return "\n".join(lines)
+
+
+def agreed(question: str) -> bool:
+    """Whether the person says OK. In testing mode Slicer answers yes."""
+    return slicer.util.confirmOkCancelDisplay(question, windowTitle=TITLE)
+
+
+def choose_folder(title: str, start: str = "") -> str:
+    """A folder of the person's choice, "" when none was chosen."""
+    return qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, start) or ""
+
+
+def choose_file(title: str, start: str, kinds: str) -> str:
+    """An existing file, "" when none was chosen; kinds: "Models (*.zip)"."""
+    return _path(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, start, kinds))
+
+
+def choose_new_file(title: str, start: str, kinds: str) -> str:
+    """A file to write, "" when none was chosen."""
+    return _path(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, start, kinds))
+
+
+def _path(answer: Any) -> str:
+    # PythonQt gives the path; other bindings give it with the chosen kind of file.
+    return str(answer[0] if isinstance(answer, tuple | list) else answer or "")
