@@ -17,6 +17,7 @@ COMMANDS = {
     "segment": "segment scans with a trained model",
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "doctor": "check a data set and list everything that is wrong with it",
+    "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "demo": "generate scans, train on them and show the result on one page",
 }
 BAD_INPUT = 2

@@ -1,0 +1,72 @@
+"""The command `job`: what a job folder asks for is done; for programs, not for people (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+from VoxelAdvSegLib import __version__
+from VoxelAdvSegLib.errors import VoxelAdvSegError
+from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, ProbeRequest, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.pulse import beating
+from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
+
+FAILED = 2
+NICE = 5  # behind everything a person waits for
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder with job.json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does the job; every failure is also the last event of the diary."""
+    folder = arguments.folder.absolute()
+    order = read_order(folder)
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            os.nice(NICE)
+    with beating(folder, order.sitting):
+        _tell(folder, "job", protocol=PROTOCOL, version=__version__, kind=order.request.kind, sitting=order.sitting)
+        try:
+            return _do(folder, order)
+        except VoxelAdvSegError as error:
+            print(error, flush=True)
+            _tell(folder, "error", **told(error), sitting=order.sitting)
+            return FAILED
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            traceback.print_exc()
+            text = f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):
+                _tell(folder, "error", text=text, kind=type(error).__name__, sitting=order.sitting)
+            return FAILED
+
+
+def told(error: VoxelAdvSegError) -> dict[str, Any]:
+    """An error as fields of an event."""
+    return {
+        "text": str(error), "kind": type(error).__name__, "what": error.what, "file": error.file,
+        "expected": error.expected, "found": error.found, "do": error.do,
+    }  # fmt: skip
+
+
+def _do(folder: Path, order: Order) -> int:
+    # Each kind loads what it needs, and torch only inside: a probe must work where torch does not.
+    request = order.request
+    if isinstance(request, TrainRequest):
+        from VoxelAdvSegLib.cli.job_train import train_here
+
+        return train_here(folder, request, order)
+    raise NotImplementedError(request.kind)
+
+
+def _tell(folder: Path, type: str, **fields: Any) -> None:
+    """One event; the diary is closed again, since the work itself opens it."""
+    with contextlib.closing(EventWriter(folder / EVENTS)) as events:
+        events.write(type, **fields)

@@ -1,0 +1,378 @@
+"""A job as its parent sees it: started, followed, stopped, found again after a restart.
+
+Nothing here waits: a pump (a timer of the panel, a loop of a test) calls `poll`, which reads what
+is new and looks whether the child lives, within a few hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.jobs.explain import Failure, explain_error, explain_exit
+from VoxelAdvSegLib.jobs.interpreter import Interpreter, launch
+from VoxelAdvSegLib.jobs.process import ask_to_end, is_alive, kill_tree
+from VoxelAdvSegLib.jobs.protocol import CANCELLED, EVENTS, LOG, PULSE, STOP, Order, Request, read_order, write_order
+from VoxelAdvSegLib.jobs.pulse import Pulse, read_pulse
+from VoxelAdvSegLib.training.events import PROTOCOL, Follower
+
+POLL_SECONDS = 0.02  # of reading per call
+STALE_SECONDS = 60.0  # without a sign of life
+STARTING_SECONDS = 120.0  # for the first sign: a cold disk and a virus scanner take their time
+LEAST_FREE_BYTES = 200 * 2**20
+TAIL_BYTES = 2**16
+
+Event = dict[str, Any]
+J = TypeVar("J", bound="Job")
+
+
+class JobState(str, Enum):
+    """Where a job stands; the last five are ends, of which `interrupted` and `failed` may be resumed."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    UNRESPONSIVE = "unresponsive"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+
+
+class Job:
+    """One job folder and the child that works on it. Use `start` or `attach`."""
+
+    kind: ClassVar[str]
+    WORKING: ClassVar[tuple[str, ...]] = ()  # event types that say that preparations are over
+
+    def __init__(
+        self,
+        folder: Path,
+        order: Order,
+        child: subprocess.Popen[bytes] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.order = order
+        self.state = JobState.PREPARING
+        self.phase = "starting"
+        self.progress: float | None = None  # 0 to 1
+        self.failure: Failure | None = None  # cause and next step, when it failed or was interrupted
+        self.warnings: list[str] = []
+        self.longest_poll = 0.0  # seconds
+        self.started: float | None = None  # seconds since 1970
+        self.pulse: Pulse | None = None
+        self._child = child
+        self._clock = clock
+        self._follower = Follower(folder / EVENTS)
+        self._restarts = 0
+        self._ours = False  # the events read are of this sitting
+        self._working = False
+        self._end: Event | None = None
+        self._stop_asked = False
+        self._cancel_asked = (folder / CANCELLED).exists()
+        # Whoever cancelled it may have left before the grace time was over.
+        self._kill_at: float | None = clock() if self._cancel_asked else None
+        self._born = clock()
+        self._beat_seen: float | None = None  # clock when a new beat was seen
+        self._beat_age = 0.0  # of that beat, then
+        self._seconds_left: tuple[float, float] | None = None  # and the clock when it was told
+        self._pulse_stamp: tuple[int, int] | None = None
+
+    # --- beginnings ---------------------------------------------------------------------------
+
+    @classmethod
+    def start(
+        cls: type[J],
+        folder: Path | str,
+        request: Request,
+        interpreter: Interpreter,
+        locks: Path | None = None,
+        free_bytes: int = LEAST_FREE_BYTES,
+    ) -> J:
+        """Starts a child for a request in a job folder, which is made where it is not there.
+
+        locks: folder of the device locks, else the user's own. Raises RunError when a live child has the
+        folder, when less than free_bytes are free there, or when the child cannot be started.
+        """
+        folder = Path(folder).absolute()
+        cls._check_folder(folder, free_bytes)
+        for name in (STOP, CANCELLED, PULSE):
+            (folder / name).unlink(missing_ok=True)
+        order = write_order(folder, request, locks)
+        return cls(folder, order, launch(interpreter, folder, folder / LOG))
+
+    @classmethod
+    def attach(cls: type[J], folder: Path | str) -> J:
+        """The job of a folder that another process started, whatever became of it since.
+
+        Its state is known after the first poll, long before all its events are read. Raises
+        InputError when the folder holds no job of this kind.
+        """
+        folder = Path(folder).absolute()
+        return cls(folder, read_order(folder), None)
+
+    @staticmethod
+    def _check_folder(folder: Path, free_bytes: int) -> None:
+        pulse = read_pulse(folder)
+        if pulse is not None and is_alive(pulse.process):
+            raise RunError(
+                "the folder is in use", file=folder, expected="one job at a time in a folder",
+                found="another process that works on it", do="wait for it, or stop it",
+            )  # fmt: skip
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise RunError(
+                "the folder cannot be written", file=folder, expected="a folder with the right to write",
+                found=str(error), do="choose another project folder",
+            ) from error  # fmt: skip
+        if free < free_bytes:
+            raise RunError(
+                "there is too little room on the disk", file=folder, expected=f"{free_bytes / 2**20:.0f} MB free",
+                found=f"{free / 2**20:.0f} MB", do="make room, or put the project on another disk",
+            )  # fmt: skip
+
+    # --- following ----------------------------------------------------------------------------
+
+    def poll(self, seconds: float = POLL_SECONDS) -> list[Event]:
+        """New events, and the state as of now. Returns in little more than `seconds`."""
+        begin = time.perf_counter()
+        gone, code = self._is_gone()  # looked at before reading: what it wrote last is then there
+        events = self._follower.read(seconds)
+        if self._follower.restarts != self._restarts:
+            self._restarts, self._ours = self._follower.restarts, False
+        for event in events:
+            self._take(event)
+        self._look_at_pulse()
+        self._settle(gone, code)
+        self.longest_poll = max(self.longest_poll, time.perf_counter() - begin)
+        return events
+
+    @property
+    def behind(self) -> int:
+        """Bytes of events that wait to be read; poll more often while there are many."""
+        return self._follower.behind
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self._seconds_left is None or self.state.is_over:
+            return None
+        seconds, told = self._seconds_left
+        return max(0.0, seconds - (self._clock() - told))
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the child's last sign of life; None before the first."""
+        if self._beat_seen is None:
+            return None
+        return self._beat_age + self._clock() - self._beat_seen
+
+    def log_tail(self, most_bytes: int = TAIL_BYTES) -> str:
+        """The last lines of the child's output."""
+        return read_tail(self.folder / LOG, most_bytes)
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """Asks for a graceful end: what was reached is kept. Raises RunError when the disk refuses."""
+        self._touch(STOP)
+        self._stop_asked = True
+
+    def cancel(self, grace_seconds: float = 10.0) -> None:
+        """Ends the job whatever it does: politely now, and by killing all its processes after the grace time."""
+        if self.state.is_over:
+            return
+        self._touch(CANCELLED)
+        self._cancel_asked = True
+        self._touch(STOP)
+        if grace_seconds > 0:
+            for pid in self._pids():
+                ask_to_end(pid)
+        self._kill_at = self._clock() + grace_seconds
+        self._kill_when_due()
+
+    def _touch(self, name: str) -> None:
+        try:
+            (self.folder / name).touch()
+        except OSError as error:
+            raise RunError(
+                "the job cannot be told to stop", file=self.folder / name, expected="a folder that may be written to",
+                found=str(error), do="make room, or end the process by hand",
+            ) from error  # fmt: skip
+
+    # --- events -------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        """Follows one event. Events of earlier sittings in the same folder change no state."""
+        if event.get("sitting") is not None:
+            self._ours = event["sitting"] == self.order.sitting
+            if self._ours and event["type"] == "job":
+                self._end, self._working, self.failure = None, False, None
+        kind = event["type"]
+        try:
+            self.follow(event)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._warn(f"An event of the type '{kind[:40]}' is not as this version knows it and was passed over.")
+            return
+        if not self._ours:
+            return
+        if kind in ("job", "start") and _newer(event):
+            self._warn("The work is done by a newer version; what this one does not know is not shown.")
+        if kind in self.WORKING:
+            self._working = True
+        if kind == "end":
+            self._end = event
+        elif kind == "error":
+            self._end, self.failure = event, explain_error(event)
+
+    def follow(self, event: Event) -> None:
+        """What an event means for phase, progress and view; of earlier sittings, too."""
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    # --- the child ----------------------------------------------------------------------------
+
+    def _is_gone(self) -> tuple[bool, int | None]:
+        """Whether no process works on the job any more, and the exit code where it is known."""
+        if self._child is not None:
+            code = self._child.poll()
+            if code is None:
+                return False, None
+            # A launcher may have ended without the Python that it had started.
+            return not (self.pulse is not None and is_alive(self.pulse.process)), code
+        if self.pulse is None:
+            self._look_at_pulse()
+        if self.pulse is None:
+            return True, None
+        alive = is_alive(self.pulse.process)
+        if alive is None:
+            age = self.heartbeat_age
+            return age is None or age > STALE_SECONDS, None
+        return not alive, None
+
+    def _look_at_pulse(self) -> None:
+        try:
+            status = (self.folder / PULSE).stat()
+        except OSError:
+            return
+        stamp = (status.st_mtime_ns, status.st_size)
+        if stamp == self._pulse_stamp:
+            return
+        pulse = read_pulse(self.folder)
+        if pulse is None or pulse.sitting != self.order.sitting:
+            return
+        # The first beat may be old; from then on its age is by our own clock, whatever theirs says.
+        first = self.pulse is None and self._child is None
+        self._beat_age = max(0.0, time.time() - pulse.beat) if first else 0.0
+        self.pulse, self._pulse_stamp, self._beat_seen = pulse, stamp, self._clock()
+        self.started = pulse.started
+
+    def _pids(self) -> list[int]:
+        """Numbers that are certainly still those of our processes."""
+        pids = []
+        if self._child is not None and self._child.poll() is None:
+            pids.append(self._child.pid)
+        if self.pulse is not None and self.pulse.process.pid not in pids and is_alive(self.pulse.process):
+            pids.append(self.pulse.process.pid)
+        return pids
+
+    def _kill_when_due(self) -> None:
+        if self._kill_at is not None and self._clock() >= self._kill_at:
+            self._look_at_pulse()
+            kill_tree(self._pids())
+
+    # --- the state ----------------------------------------------------------------------------
+
+    def _settle(self, gone: bool, code: int | None) -> None:
+        if self.state.is_over:
+            return
+        if gone and self._end is None and self.behind:
+            self._look_ahead()
+        if self._cancel_asked:
+            if gone:
+                self._finish(JobState.CANCELLED)
+            else:
+                self.state = JobState.STOPPING
+        elif self._end is not None:
+            self._finish(JobState.FAILED if self._end["type"] == "error" else JobState.FINISHED)
+        elif gone and self._child is None:
+            self.failure = self._interruption()
+            self._finish(JobState.INTERRUPTED)
+        elif gone:
+            self.failure = explain_exit(code, self.log_tail(), self.phase)
+            self._finish(JobState.FAILED)
+        else:
+            self.state = self._state_while_alive()
+        self._kill_when_due()
+
+    def _state_while_alive(self) -> JobState:
+        age = self.heartbeat_age
+        silent = self._clock() - self._born > STARTING_SECONDS if age is None else age > STALE_SECONDS
+        if silent:
+            return JobState.UNRESPONSIVE
+        if self._stop_asked or self._cancel_asked or (self.folder / STOP).exists():
+            return JobState.STOPPING
+        return JobState.RUNNING if self._working else JobState.PREPARING
+
+    def _finish(self, state: JobState) -> None:
+        self.state = state
+        if state is JobState.FINISHED:
+            self.progress = 1.0
+
+    def _look_ahead(self) -> None:
+        """How the diary ends, before all of it is read: that is worth knowing first."""
+        began = math.inf if self.pulse is None else self.pulse.started - 1
+        for line in read_tail(self.folder / EVENTS).splitlines()[1:]:
+            try:
+                event = json.loads(line)
+                if event["time"] < began:
+                    continue
+                self._foresee(event)
+                if event["type"] == "end":
+                    self._end = event
+                elif event["type"] == "error":
+                    self._end, self.failure = event, explain_error(event)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # torn or junk; the follower counts it
+
+    def _foresee(self, event: Event) -> None:
+        """An event near the end of a diary whose beginning is still unread."""
+
+    def _interruption(self) -> Failure:
+        return Failure(
+            what="The work was interrupted.",
+            why="Its process ended without a word: the computer was switched off or the process was killed.",
+            do="Start it again.",
+        )
+
+
+def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
+    """The last bytes of a text file; "" when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - most_bytes))
+            return file.read(most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _newer(event: Mapping[str, Any]) -> bool:
+    protocol = event.get("protocol")
+    return isinstance(protocol, int) and protocol > PROTOCOL
