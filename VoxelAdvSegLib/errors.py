@@ -50,3 +50,7 @@ class BundleError(VoxelAdvSegError):
 
 class RunError(VoxelAdvSegError):
     """A run that cannot continue: not finite, disk full, folder in use."""
+
+
+class ProjectError(VoxelAdvSegError):
+    """A project folder, or what a person asks of it."""

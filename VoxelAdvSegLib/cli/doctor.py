@@ -23,13 +23,14 @@ PLAIN_WIDTH = 110  # where the output is no terminal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="M.json", help="the list of cases")
+    parser.add_argument("--anywhere", action="store_true", help="the manifest may name files outside its folder")
     parser.add_argument("--cases", action="store_true", help="also list every case with its size and organs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the diagnosis; 1 when something is unusable, else 0."""
     with Progress() as progress:
-        diagnosis = examine(arguments.data, progress)
+        diagnosis = examine(arguments.data, progress, arguments.anywhere)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
     print(describe(diagnosis, every_case=arguments.cases, width=width))
     return 0 if diagnosis.usable else UNUSABLE

@@ -32,6 +32,7 @@ DATA_OF_PAIRS = {".img": ".hdr"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="M.json", help="the list of cases")
+    parser.add_argument("--anywhere", action="store_true", help="the manifest may name files outside its folder")
     parser.add_argument(
         "--split", required=True, choices=("validation", "test", "training"), help="cases to measure on"
     )
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, writes the report and prints its table."""
-    manifest = read_manifest(arguments.data)
+    manifest = read_manifest(arguments.data, anywhere=arguments.anywhere)
     cases = labeled_cases(manifest, arguments.split)
     check_writable(arguments.output)
     if arguments.predictions:

@@ -13,6 +13,7 @@ from VoxelAdvSegLib.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="manifest of the cases (JSON)")
+    parser.add_argument("--anywhere", action="store_true", help="the manifest may name files outside its folder")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training; new, or one to --resume")
     parser.add_argument("--preset", default="auto", help=f"{' | '.join(PRESETS)} (default: auto)")
     parser.add_argument("--method", help="voxel_adversarial (default) | supervised")
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = train(
         Request(
             data=arguments.data,
+            anywhere=arguments.anywhere,
             run=arguments.run,
             preset=arguments.preset,
             overrides=overrides(arguments),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
@@ -46,14 +47,40 @@ class Diagnosis:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def examine(path: Path, report: Callable[[int, int, str], None] = lambda done, total, name: None) -> Diagnosis:
+@dataclass(frozen=True)
+class Looked:
+    """One case by itself: its facts, None when it cannot be used, and what was found."""
+
+    facts: CaseFacts | None
+    findings: tuple[Finding, ...]
+
+
+class Look(Protocol):
+    """Looks at one case of a manifest, or remembers having done so."""
+
+    def __call__(self, case: LabeledCase | UnlabeledCase, role: str, manifest: Manifest) -> Looked: ...
+
+
+def examine_case(case: LabeledCase | UnlabeledCase, role: str, manifest: Manifest) -> Looked:
+    """A case read from its files. The label of an unlabeled case is not opened."""
+    findings: list[Finding] = []
+    facts = _examine_case(case, role, manifest, findings)
+    return Looked(facts, tuple(findings))
+
+
+def examine(
+    path: Path,
+    report: Callable[[int, int, str], None] = lambda done, total, name: None,
+    anywhere: bool = False,
+    look: Look = examine_case,
+) -> Diagnosis:
     """The data set of a manifest with everything that is wrong or remarkable.
 
-    report(done, total, name) is called before each case. Labels of unlabeled cases are not
-    opened. Raises InputError only when the manifest itself cannot be read.
+    report(done, total, name) is called before each case; anywhere as in read_manifest; look
+    stands for examine_case. Raises InputError only when the manifest itself cannot be read.
     """
     problems: list = []
-    manifest = read_manifest(path, problems)
+    manifest = read_manifest(path, problems, anywhere)
     findings = [
         Finding(
             "error",
@@ -69,11 +96,11 @@ def examine(path: Path, report: Callable[[int, int, str], None] = lambda done, t
     cases = []
     entries = [(role, case) for role in SPLITS for case in manifest.split(role)]
     for done, (role, case) in enumerate(entries):
-        if report:
-            report(done, len(entries), case.name)
-        facts = _examine_case(case, role, manifest, findings)
-        if facts is not None:
-            cases.append(facts)
+        report(done, len(entries), case.name)
+        looked = look(case, role, manifest)
+        findings += looked.findings
+        if looked.facts is not None:
+            cases.append(looked.facts)
     findings += compare_scans(manifest, cases) + compare_labels(manifest, cases)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Diagnosis(manifest, tuple(cases), tuple(findings))
@@ -183,12 +210,13 @@ def _examine_case(
     if volume is None or (label is None and isinstance(case, LabeledCase)):
         return None
     organs = {} if label is None else _organ_facts(label.array, manifest.organs, volume.geometry)
-    return _case_facts(case, role, volume, organs)
+    return case_facts(case, role, volume, organs)
 
 
-def _case_facts(
+def case_facts(
     case: LabeledCase | UnlabeledCase, role: str, volume: Volume, organs: dict[str, OrganFacts]
 ) -> CaseFacts:
+    """What a scan that was read is like; organs: facts of its label, {} where there is none."""
     turn = reorientation(volume.geometry)
     low, high = np.percentile(volume.array, (0.5, 99.5))
     return CaseFacts(

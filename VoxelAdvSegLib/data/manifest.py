@@ -88,10 +88,12 @@ def case_name(path: Path) -> str:
     return path.name
 
 
-def read_manifest(path: Path, problems: list[Problem] | None = None) -> Manifest:
+def read_manifest(path: Path, problems: list[Problem] | None = None, anywhere: bool = False) -> Manifest:
     """The cases of a manifest, with paths made absolute.
 
-    Labels of unlabeled entries are not looked at: no path to them is kept.
+    An entry may give its case a "name"; otherwise the image's file name is taken. Labels of
+    unlabeled entries are not looked at: no path to them is kept. anywhere: paths may lead out of
+    the manifest's folder, for manifests that were written on this machine and not handed over.
     Raises InputError when the file or its 'labels' are unreadable. What else can be wrong (an
     unknown key, a path that leaves the manifest's folder or leads nowhere, an entry without
     image or label, two cases of one name) is raised too, or collected in `problems` if given:
@@ -121,10 +123,10 @@ def read_manifest(path: Path, problems: list[Problem] | None = None) -> Manifest
         organs=_organs(content, path, tell),
         modality=_modality(content),
         mirror_axes=_mirror_axes(content, path, tell),
-        training=_cases(content, "training", path, tell),
-        unlabeled=_cases(content, "unlabeled", path, tell),
-        validation=_cases(content, "validation", path, tell),
-        test=_cases(content, "test", path, tell),
+        training=_cases(content, "training", path, tell, anywhere),
+        unlabeled=_cases(content, "unlabeled", path, tell, anywhere),
+        validation=_cases(content, "validation", path, tell, anywhere),
+        test=_cases(content, "test", path, tell, anywhere),
     )
 
 
@@ -212,7 +214,7 @@ def _label_values(content: dict, path: Path) -> dict[str, int]:
     return values
 
 
-def _cases(content: dict, split: str, path: Path, tell: Tell) -> tuple:
+def _cases(content: dict, split: str, path: Path, tell: Tell, anywhere: bool) -> tuple:
     entries = content.get(split, [])
     if not isinstance(entries, list):
         tell(
@@ -227,7 +229,7 @@ def _cases(content: dict, split: str, path: Path, tell: Tell) -> tuple:
     seen: dict[str, Path] = {}
     for entry in entries:
         try:
-            case = _case(entry, split, path)
+            case = _case(entry, split, path, anywhere)
         except InputError as error:
             tell(error, split, _name_of(entry))
             continue
@@ -238,8 +240,8 @@ def _cases(content: dict, split: str, path: Path, tell: Tell) -> tuple:
             tell(
                 InputError(
                     f"two cases of '{split}' are called {case.name}", file=path,
-                    expected="different file names", found=f"{seen[case.name]} and {case.image}",
-                    do="rename one of the files",
+                    expected="different names", found=f"{seen[case.name]} and {case.image}",
+                    do='rename one of the files, or give the entries different "name"s',
                 ),
                 split,
                 case.name,
@@ -248,7 +250,7 @@ def _cases(content: dict, split: str, path: Path, tell: Tell) -> tuple:
     return tuple(cases)
 
 
-def _case(entry: object, split: str, path: Path) -> LabeledCase | UnlabeledCase:
+def _case(entry: object, split: str, path: Path, anywhere: bool) -> LabeledCase | UnlabeledCase:
     """The case of an entry, its files not yet looked at. Test cases may be without label."""
     fields = {"image": entry} if isinstance(entry, str) else entry
     if not isinstance(fields, dict) or not isinstance(fields.get("image"), str):
@@ -256,8 +258,13 @@ def _case(entry: object, split: str, path: Path) -> LabeledCase | UnlabeledCase:
             f"an entry of '{split}' names no image", file=path, expected='"image.nii.gz" or {"image": "..."}',
             found=str(entry)[:200], do="correct the entry",
         )  # fmt: skip
-    image = _inside(fields["image"], path)
-    name = case_name(image)
+    image = _path(fields["image"], path, anywhere)
+    name = fields.get("name", case_name(image))
+    if not isinstance(name, str) or not name.strip() or set(name) & set("/\\:"):
+        raise InputError(
+            f"an entry of '{split}' has a strange name", file=path, expected="a text without / \\ and :",
+            found=repr(name)[:200], do='correct "name", or leave it out',
+        )  # fmt: skip
     if split == "unlabeled" or (split == "test" and "label" not in fields):
         return UnlabeledCase(name, image)
     if not isinstance(fields.get("label"), str):
@@ -265,23 +272,27 @@ def _case(entry: object, split: str, path: Path) -> LabeledCase | UnlabeledCase:
             f"{name} in '{split}' has no label", file=path, expected='{"image": "...", "label": "..."}',
             found=str(entry)[:200], do="add the label, or move the case to 'unlabeled'",
         )  # fmt: skip
-    return LabeledCase(name, image, _inside(fields["label"], path))
+    return LabeledCase(name, image, _path(fields["label"], path, anywhere))
 
 
 def _name_of(entry: object) -> str:
     """Name of the case an entry was meant to be, or "" where it names none."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if isinstance(name, str):
+        return name
     image = entry.get("image") if isinstance(entry, dict) else entry
     return case_name(Path(image)) if isinstance(image, str) else ""
 
 
-def _inside(text: str, manifest: Path) -> Path:
+def _path(text: str, manifest: Path, anywhere: bool) -> Path:
     """Absolute path of an entry. Links are the user's own and are not followed to judge."""
     folder = manifest.parent
     path = Path(os.path.normpath(folder / text))
-    if path == folder or not path.is_relative_to(folder):
+    if path == folder or not (anywhere or path.is_relative_to(folder)):
         raise InputError(
             "a path leaves the folder of the manifest", file=manifest, expected=f"a path inside {folder}",
-            found=text or "an empty path", do="put the scans beside or below the manifest",
+            found=text or "an empty path",
+            do="put the scans beside or below the manifest, or add --anywhere if the manifest is your own",
         )  # fmt: skip
     return path
 

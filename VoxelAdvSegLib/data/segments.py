@@ -17,10 +17,17 @@ from VoxelAdvSegLib.errors import InputError
 
 @dataclass(frozen=True)
 class Segment:
-    """A named segment. mask() gives its voxels, bool (z, y, x), on the segmentation's own grid."""
+    """A named segment. mask() gives its voxels, bool (z, y, x), on the segmentation's own grid.
+
+    color_rgb (0 to 255), terminology and status ("inprogress", "completed", ...) as Slicer keeps
+    them; None and "" where the file says nothing.
+    """
 
     name: str
     mask: Callable[[], np.ndarray]
+    color_rgb: tuple[int, int, int] | None = None
+    terminology: str = ""
+    status: str = ""
 
 
 def names_segments(header: sitk.ImageFileReader) -> bool:
@@ -52,8 +59,32 @@ def read_seg_nrrd(header: sitk.ImageFileReader, path: Path) -> tuple[Geometry, l
                 expected=f"a label value, and a layer below {layers_count}", found=str(error),
                 do="open the segmentation in Slicer and save it again",
             ) from error  # fmt: skip
-        segments.append(Segment(name, partial(np.equal, voxels, value)))
+        tags = _tags(_text(header, key + "Tags"))
+        segments.append(
+            Segment(
+                name,
+                partial(np.equal, voxels, value),
+                _color(_text(header, key + "Color")),
+                tags.get("TerminologyEntry", ""),
+                tags.get("Segmentation.Status", ""),
+            )
+        )
     return geometry, segments
+
+
+def _tags(text: str) -> dict[str, str]:
+    """Tags of Slicer's "key:value|key:value|"; values may hold colons, not bars."""
+    pairs = (tag.partition(":") for tag in text.split("|"))
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon}
+
+
+def _color(text: str) -> tuple[int, int, int] | None:
+    """0 to 255 from Slicer's three parts of 1; None where there are no such."""
+    try:
+        red, green, blue = (round(255 * min(max(float(part), 0.0), 1.0)) for part in text.split())
+    except (ValueError, OverflowError):
+        return None
+    return red, green, blue
 
 
 def _segment_numbers(header: sitk.ImageFileReader) -> list[int]:

@@ -43,7 +43,7 @@ from VoxelAdvSegLib.training.run_folder import (
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for; overrides: settings of config.py by name."""
+    """What a person asks for; overrides: settings of config.py by name; anywhere: see read_manifest."""
 
     data: Path
     run: Path
@@ -51,6 +51,7 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     init: Path | None = None
     resume: bool = False
+    anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
     folder = RunFolder(Path(request.run).absolute())
     config = resolve(request.preset, request.overrides)
     _check_method(config)
-    manifest = _read_data(request.data, config)
+    manifest = _read_data(request.data, config, request.anywhere)
     is_new = not folder.path.exists()
     with contextlib.ExitStack() as stack:
         try:
@@ -106,8 +107,8 @@ def _check_method(config: Config) -> None:
         raise ConfigError("unknown method", expected=" | ".join(METHODS), found=name, do="correct --method")
 
 
-def _read_data(path: Path, config: Config) -> Manifest:
-    manifest = read_manifest(path)
+def _read_data(path: Path, config: Config, anywhere: bool) -> Manifest:
+    manifest = read_manifest(path, anywhere=anywhere)
     check_roles(manifest)
     for split, needed in (("training", True), ("unlabeled", config.training.method != "supervised")):
         if needed and not manifest.split(split):

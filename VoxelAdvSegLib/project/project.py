@@ -1,0 +1,346 @@
+"""A clinician's project: one folder with cases, labels, drafts, predictions, runs and models."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.errors import ProjectError
+from VoxelAdvSegLib.project import acceptance, adding, drafts, labels, predictions, roles
+from VoxelAdvSegLib.project.adding import Added, Report, Write, quiet
+from VoxelAdvSegLib.project.disk import is_partial, remove, written_or_told
+from VoxelAdvSegLib.project.drafts import Draft
+from VoxelAdvSegLib.project.labels import LabelVersion
+from VoxelAdvSegLib.project.lock import FolderLock
+from VoxelAdvSegLib.project.predictions import Prediction
+from VoxelAdvSegLib.project.records import Case, Content, ProjectOrgan, now
+from VoxelAdvSegLib.project.review import Queue, order_queue
+from VoxelAdvSegLib.project.segmentation import find_organ
+from VoxelAdvSegLib.project.store import FILE, Store
+
+
+class Project:
+    """An open project. Every change is on the disk when its method returns.
+
+    One program at a time has a project open, and uses it from one thread. Methods raise
+    ProjectError for what cannot be, InputError for scans and segmentations that cannot be used.
+    """
+
+    def __init__(self, folder: Path, store: Store, lock: FolderLock, content: Content) -> None:
+        self.path = folder
+        self._store = store
+        self._lock = lock
+        self._content = content
+        self._batches = 0
+
+    # --- opening ------------------------------------------------------------------------------
+
+    @staticmethod
+    def is_project(folder: str | Path) -> bool:
+        return (Path(folder) / FILE).is_file()
+
+    @classmethod
+    def create(cls, folder: str | Path, name: str) -> Project:
+        """A new project in a new or empty folder."""
+        folder = Path(folder).absolute()
+        if not name.strip():
+            raise ProjectError("the project has no name", expected="a name", found="nothing", do="type a name")
+        if folder.exists() and not folder.is_dir():
+            raise _not_empty(folder, "a file")
+        if folder.is_dir() and any(path.name not in (".lock", ".lock.json") for path in folder.iterdir()):
+            raise _not_empty(folder, "a project" if cls.is_project(folder) else "a folder with other files")
+        with written_or_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+        lock.take()
+        try:
+            project = cls(folder, Store(folder), lock, Content(str(uuid.uuid4()), name.strip(), now()))
+            project.save()
+        except BaseException:
+            lock.release()
+            raise
+        return project
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Project:
+        """The project of a folder. What a killed program left unfinished in it is cleared away."""
+        folder = Path(folder).absolute()
+        store = Store(folder)
+        store.read()  # a folder without a project is not locked, and nothing is written into it
+        lock = FolderLock(folder)
+        lock.take()
+        try:
+            content = store.read()
+            store.back_up()
+            _clear_partial(folder)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, store, lock, content)
+
+    def close(self) -> None:
+        """Lets other programs open the project. This object is then of no more use."""
+        self._lock.release()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # --- saving -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Changes within are saved together at the end, also when it ends by an error."""
+        self._batches += 1
+        try:
+            yield
+        finally:
+            self._batches -= 1
+            if not self._batches:
+                self.save()
+
+    def save(self) -> None:
+        if not self._batches:
+            self._store.write(self._content)
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self._content.id
+
+    @property
+    def name(self) -> str:
+        return self._content.name
+
+    def rename(self, name: str) -> None:
+        if not name.strip():
+            raise ProjectError("the project has no name", expected="a name", found="nothing", do="type a name")
+        self._content.name = name.strip()
+        self.save()
+
+    @property
+    def content(self) -> Content:
+        """What project.json holds, for the modules of this package; others use the methods."""
+        return self._content
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self._content.settings
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """value: anything that JSON can hold."""
+        self._content.settings[key] = value
+        self.save()
+
+    # --- cases --------------------------------------------------------------------------------
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(self._content.cases.values())
+
+    def case(self, case_id: str) -> Case:
+        if case_id not in self._content.cases:
+            raise ProjectError(
+                f"there is no case {case_id}", file=self.path, expected="a case of the project", found="none",
+                do="choose another case",
+            )  # fmt: skip
+        return self._content.cases[case_id]
+
+    def case_of_image(self, image: str | Path) -> Case | None:
+        """The case whose scan lies at a path."""
+        wanted = Path(image).absolute()
+        return next((case for case in self.cases if case.image == wanted), None)
+
+    def case_folder(self, case_id: str) -> Path:
+        return self.path / "cases" / self.case(case_id).id
+
+    def put(self, case: Case) -> Case:
+        """Takes a case in, or its changes, and saves; the time of change is set here."""
+        case = replace(case, changed=now())
+        self._content.cases[case.id] = case
+        self.save()
+        return case
+
+    def rename_case(self, case_id: str, name: str) -> Case:
+        if not name.strip():
+            raise ProjectError("a case needs a name", expected="a name", found="nothing", do="type a name")
+        return self.put(replace(self.case(case_id), name=name.strip()))
+
+    def remove_case(self, case_id: str) -> None:
+        """Forgets a case that holds no work of a person; the scan itself, unless it was exported here, stays."""
+        adding.remove_case(self, self.case(case_id))
+
+    def add_folder(self, folder: str | Path, report: Report = quiet) -> Added:
+        """Every scan in a folder and below it, with labels that are named alike."""
+        return adding.add_folder(self, Path(folder).absolute(), report)
+
+    def add_files(self, images: Iterable[str | Path | tuple[str | Path, str | Path]], report: Report = quiet) -> Added:
+        """Scans, or pairs of scan and label."""
+        return adding.add_files(self, images, report)
+
+    def add_manifest(self, path: str | Path, report: Report = quiet) -> Added:
+        """The cases of a Decathlon manifest in the roles it gives them; test cases are excluded."""
+        return adding.add_manifest(self, Path(path).absolute(), report)
+
+    def add_exported(self, name: str, write: Write, label: Write | None = None) -> Added:
+        """A scan that `write(path)` writes (image.nrrd), with a .seg.nrrd that `label(path)` writes.
+
+        What either raises is passed on, and then there is no new case.
+        """
+        return adding.add_exported(self, name, write, label)
+
+    def accept_unfinished(self, case_ids: Iterable[str]) -> list[LabelVersion]:
+        """Takes the drafts of cases as their labels: what came in marked as in progress is finished."""
+        return [adding.accept_draft(self, self.case(case_id)) for case_id in case_ids]
+
+    def add_label(self, case_id: str, file: str | Path, decision: str = "imported") -> LabelVersion:
+        """A label of any format for a case, as its next version."""
+        return adding.add_label(self, self.case(case_id), Path(file), decision)
+
+    # --- roles --------------------------------------------------------------------------------
+
+    def set_role(self, case_id: str, role: str, leave_validation: bool = False) -> Case:
+        """leave_validation: the person has agreed that the validation split changes."""
+        return self.put(roles.with_role(self.case(case_id), role, leave_validation))
+
+    @property
+    def validation(self) -> Mapping[str, Any] | None:
+        """How the validation cases were drawn: fraction, date, cases; None before."""
+        return self._content.validation
+
+    def draw_validation(self, fraction: float = 0.2) -> tuple[str, ...]:
+        """Makes a share of the labeled cases the validation cases, once in the life of the project."""
+        return roles.draw_validation(self, fraction)
+
+    # --- organs -------------------------------------------------------------------------------
+
+    @property
+    def organs(self) -> tuple[ProjectOrgan, ...]:
+        return tuple(self._content.organs)
+
+    @property
+    def training_organs(self) -> tuple[Organ, ...]:
+        return self._content.training_organs
+
+    def organ_of(self, segment_name: str, terminology: str = "") -> ProjectOrgan | None:
+        """The organ that a segment means, by name, else by code."""
+        return find_organ(self._content.organs, segment_name, terminology)
+
+    # --- labels -------------------------------------------------------------------------------
+
+    def accept(
+        self,
+        case_id: str,
+        file: str | Path,
+        *,
+        decision: str,
+        model: str | None = None,
+        proposal_dice: Mapping[str, float | None] | None = None,
+    ) -> LabelVersion:
+        """Takes a .seg.nrrd in as the case's label; its draft has then done its work and goes.
+
+        model, proposal_dice: of the proposal it came from; left out, those of the recorded prediction.
+        """
+        return acceptance.accept(self, self.case(case_id), Path(file), decision, model, proposal_dice)
+
+    def versions(self, case_id: str) -> tuple[LabelVersion, ...]:
+        return labels.read_versions(self.case_folder(case_id) / "labels")
+
+    def label_file(self, case_id: str) -> Path | None:
+        """The current label version's file."""
+        number = self.case(case_id).label
+        return None if number is None else labels.read_version(self.case_folder(case_id) / "labels", number).file
+
+    def restore(self, case_id: str, number: int) -> LabelVersion:
+        """Makes an earlier version the current one, as a new version."""
+        return acceptance.restore(self, self.case(case_id), number)
+
+    def flag(self, case_id: str, reason: str) -> Case:
+        """Marks a case for someone else to look at; its label is not used until it is accepted again."""
+        return self.put(roles.flagged(self.case(case_id), reason))
+
+    def reopen(self, case_id: str) -> Case:
+        """Takes a completed or flagged case up again."""
+        return self.put(roles.reopened(self.case(case_id)))
+
+    def skip(self, case_id: str) -> Case:
+        """Puts a case back in the queue until `unskip`, or until it is predicted anew."""
+        return self.put(replace(self.case(case_id), skipped=True))
+
+    def unskip(self) -> None:
+        with self.batch():
+            for case in self.cases:
+                if case.skipped:
+                    self.put(replace(case, skipped=False))
+
+    # --- drafts -------------------------------------------------------------------------------
+
+    def save_draft(self, case_id: str, write: Write) -> Draft:
+        """Keeps a half-done correction; write(path) makes the .seg.nrrd. The case is then in progress."""
+        case = self.case(case_id)
+        roles.check_editable(case)
+        draft = drafts.write_draft(self.case_folder(case_id), write, case.label)
+        if case.state != "in progress":
+            self.put(roles.begun(case))
+        return draft
+
+    def draft(self, case_id: str) -> Draft | None:
+        return drafts.read_draft(self.case_folder(case_id))
+
+    def discard_draft(self, case_id: str) -> Case:
+        """Back to the label, the prediction, or nothing."""
+        case = self.case(case_id)
+        drafts.remove_draft(self.case_folder(case_id))
+        return self.put(roles.without_draft(case, self.prediction(case_id) is not None))
+
+    # --- predictions --------------------------------------------------------------------------
+
+    def record_prediction(
+        self,
+        case_id: str,
+        folder: str | Path,
+        *,
+        model: str,
+        score: float | None = None,
+        reason: str = "",
+        volumes_ml: Mapping[str, float] | None = None,
+        looks_labeled_mean: Mapping[str, float | None] | None = None,
+    ) -> Prediction:
+        """Keeps what a model proposes for a case; a case that the person has begun keeps its state."""
+        case = self.case(case_id)
+        prediction = predictions.write_prediction(
+            self.case_folder(case_id), Path(folder), model, score, reason, volumes_ml or {}, looks_labeled_mean or {}
+        )
+        self.put(roles.predicted(case, model, score, reason))
+        return prediction
+
+    def prediction(self, case_id: str) -> Prediction | None:
+        return predictions.read_prediction(self.case_folder(case_id))
+
+    def queue(self) -> Queue:
+        return order_queue(self.cases)
+
+
+def _not_empty(folder: Path, found: str) -> ProjectError:
+    return ProjectError(
+        "a project needs a folder of its own", file=folder, expected="a new or empty folder", found=found,
+        do="open the project" if found == "a project" else "choose a new folder",
+    )  # fmt: skip
+
+
+def _clear_partial(folder: Path) -> None:
+    """Removes what was being written when a program ended; drafts and predictions see to their own."""
+    cases = folder / "cases"
+    for place in (folder, cases, folder / "models", *cases.glob("case-*/labels")):
+        if place.is_dir():
+            for path in [path for path in place.iterdir() if is_partial(path)]:
+                with written_or_told(path):
+                    remove(path)
