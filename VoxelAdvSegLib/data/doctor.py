@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -72,16 +72,15 @@ def examine(
     path: Path,
     report: Callable[[int, int, str], None] = lambda done, total, name: None,
     anywhere: bool = False,
-    look: Look = examine_case,
 ) -> Diagnosis:
     """The data set of a manifest with everything that is wrong or remarkable.
 
-    report(done, total, name) is called before each case; anywhere as in read_manifest; look
-    stands for examine_case. Raises InputError only when the manifest itself cannot be read.
+    report(done, total, name) is called before each case; anywhere as in read_manifest.
+    Raises InputError only when the manifest itself cannot be read.
     """
     problems: list = []
     manifest = read_manifest(path, problems, anywhere)
-    findings = [
+    told = [
         Finding(
             "error",
             _told(problem.error, problem.case, manifest),
@@ -91,8 +90,17 @@ def examine(
         )
         for problem in problems
     ]
-    findings += _lists(manifest)
-    findings += _same_paths(manifest)
+    diagnosis = diagnose(manifest, report)
+    return replace(diagnosis, findings=_by_severity([*told, *_lists(manifest), *diagnosis.findings]))
+
+
+def diagnose(
+    manifest: Manifest,
+    report: Callable[[int, int, str], None] = lambda done, total, name: None,
+    look: Look = examine_case,
+) -> Diagnosis:
+    """The cases of a manifest that was read or made; look stands for examine_case."""
+    findings = _same_paths(manifest)
     cases = []
     entries = [(role, case) for role in SPLITS for case in manifest.split(role)]
     for done, (role, case) in enumerate(entries):
@@ -102,8 +110,11 @@ def examine(
         if looked.facts is not None:
             cases.append(looked.facts)
     findings += compare_scans(manifest, cases) + compare_labels(manifest, cases)
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Diagnosis(manifest, tuple(cases), tuple(findings))
+    return Diagnosis(manifest, tuple(cases), _by_severity(findings))
+
+
+def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def content_hash(array: np.ndarray) -> str:

@@ -35,6 +35,18 @@ def names_segments(header: sitk.ImageFileReader) -> bool:
     return bool(_segment_numbers(header))
 
 
+def list_segments(header: sitk.ImageFileReader) -> list[tuple[str, str]]:
+    """Name and terminology of each segment, from the header alone."""
+    keys = [f"Segment{number}_" for number in _segment_numbers(header)]
+    return [
+        (
+            _text(header, key + "Name") or _text(header, key + "ID"),
+            _tags(_text(header, key + "Tags")).get("TerminologyEntry", ""),
+        )
+        for key in keys
+    ]
+
+
 def read_seg_nrrd(header: sitk.ImageFileReader, path: Path) -> tuple[Geometry, list[Segment]]:
     """Segments of a Slicer segmentation, and the box of voxels they are stored on.
 

@@ -12,7 +12,7 @@ from VoxelAdvSegLib.data.geometry import reorientation
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, case_name, check_roles, read_manifest
 from VoxelAdvSegLib.data.volume import Volume, read_volume
 from VoxelAdvSegLib.errors import InputError, ProjectError, VoxelAdvSegError
-from VoxelAdvSegLib.project import acceptance, drafts, importing, roles
+from VoxelAdvSegLib.project import acceptance, drafts, findings, importing, roles
 from VoxelAdvSegLib.project.disk import PARTIAL, copy_file, move, remove, sync_file, written_or_told
 from VoxelAdvSegLib.project.labels import LabelVersion
 from VoxelAdvSegLib.project.records import Case, now
@@ -115,7 +115,8 @@ def add_exported(project: Project, name: str, write: Write, label: Write | None)
             partial.mkdir(parents=True)
         image = partial / IMAGE
         write(image)
-        content = _content(read_volume(image))
+        volume = read_volume(image)
+        content = _content(volume)
         known = _case_with(project, content)
         if known is not None:
             added.known.append((name, known.id))
@@ -128,6 +129,8 @@ def add_exported(project: Project, name: str, write: Write, label: Write | None)
             remove(partial)
     case = _new_case(project, case_id, name, project.path / "cases" / case_id / IMAGE, content)
     added.added.append(case.id)
+    findings.remember_scan(project.memory, case.id, case.image, volume)
+    project.memory.save()
     if label is not None:
         file = project.case_folder(case.id) / f".label{PARTIAL}.seg.nrrd"
         try:
@@ -174,21 +177,24 @@ def _add_scans(project: Project, scans: Sequence[FoundScan], report: Report) -> 
         for done, scan in enumerate(scans):
             report(done, len(scans), scan.name)
             _add_scan(project, scan, added)
+    project.memory.save()
     return added
 
 
 def _add_scan(project: Project, scan: FoundScan, added: Added) -> None:
     try:
-        content = _content(read_volume(scan.image))
+        volume = read_volume(scan.image)
     except InputError as error:
         added.problems.append((scan.name, error))
         return
+    content = _content(volume)
     known = _case_with(project, content)
     if known is not None:
         added.known.append((scan.name, known.id))
         return
     case = _new_case(project, _next_id(project), scan.name, scan.image, content)
     added.added.append(case.id)
+    findings.remember_scan(project.memory, case.id, case.image, volume)
     if scan.label is not None:
         _label_new_case(project, scan, case, added)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.errors import ProjectError
-from VoxelAdvSegLib.project import acceptance, adding, drafts, labels, predictions, roles
+from VoxelAdvSegLib.project import acceptance, adding, dataset, drafts, findings, labels, predictions, roles
+from VoxelAdvSegLib.project import organs as organ_list
 from VoxelAdvSegLib.project.adding import Added, Report, Write, quiet
 from VoxelAdvSegLib.project.disk import is_partial, remove, written_or_told
 from VoxelAdvSegLib.project.drafts import Draft
+from VoxelAdvSegLib.project.findings import Findings, Memory
 from VoxelAdvSegLib.project.labels import LabelVersion
 from VoxelAdvSegLib.project.lock import FolderLock
 from VoxelAdvSegLib.project.predictions import Prediction
@@ -37,6 +39,7 @@ class Project:
         self._lock = lock
         self._content = content
         self._batches = 0
+        self.memory = Memory(folder)
 
     # --- opening ------------------------------------------------------------------------------
 
@@ -205,6 +208,14 @@ class Project:
         """A label of any format for a case, as its next version."""
         return adding.add_label(self, self.case(case_id), Path(file), decision)
 
+    def findings(self, report: Report = quiet) -> Findings:
+        """What is wrong or remarkable by case id, "" for all together; only changed files are read."""
+        return findings.examine(self, dataset.build_manifest(self), report)
+
+    def known_findings(self) -> Findings:
+        """As `findings` at the last time; no scan is opened."""
+        return findings.known(self)
+
     # --- roles --------------------------------------------------------------------------------
 
     def set_role(self, case_id: str, role: str, leave_validation: bool = False) -> Case:
@@ -233,6 +244,30 @@ class Project:
     def organ_of(self, segment_name: str, terminology: str = "") -> ProjectOrgan | None:
         """The organ that a segment means, by name, else by code."""
         return find_organ(self._content.organs, segment_name, terminology)
+
+    def set_organs(self, organs: Sequence[ProjectOrgan]) -> None:
+        """The whole list; its order is that of the classes."""
+        organ_list.set_organs(self, organs)
+
+    def add_organ(
+        self, name: str, color_rgb: tuple[int, int, int] | None = None, terminology: str | None = None
+    ) -> ProjectOrgan:
+        return organ_list.add_organ(self, name, color_rgb, terminology)
+
+    def rename_organ(self, old: str, new: str) -> ProjectOrgan:
+        """Segments of the old name still mean the organ, in all labels."""
+        return organ_list.rename_organ(self, old, new)
+
+    def merge_organs(self, kept: str, *others: str) -> ProjectOrgan:
+        """One organ for all their segments."""
+        return organ_list.merge_organs(self, kept, others)
+
+    def recolor_organ(self, name: str, color_rgb: tuple[int, int, int], terminology: str | None = None) -> ProjectOrgan:
+        return organ_list.recolor_organ(self, name, color_rgb, terminology)
+
+    def remove_organ(self, name: str) -> None:
+        """Off the list; labels stay as they are."""
+        organ_list.remove_organ(self, name)
 
     # --- labels -------------------------------------------------------------------------------
 
@@ -327,6 +362,16 @@ class Project:
 
     def queue(self) -> Queue:
         return order_queue(self.cases)
+
+    # --- training -----------------------------------------------------------------------------
+
+    def can_train(self, unlabeled: bool = True) -> str:
+        """Why no training can start, in a sentence, or ""; unlabeled: the method needs unlabeled scans."""
+        return dataset.what_is_missing(self, unlabeled)
+
+    def write_manifest(self) -> Path:
+        """dataset.json of the cases in use, by pseudonym; to be read with `anywhere`."""
+        return dataset.write_manifest(self)
 
 
 def _not_empty(folder: Path, found: str) -> ProjectError:
