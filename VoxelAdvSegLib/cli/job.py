@@ -11,7 +11,7 @@ from typing import Any
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.errors import VoxelAdvSegError
-from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, ProbeRequest, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, SegmentRequest, TrainRequest, read_order
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
 
@@ -63,7 +63,13 @@ def _do(folder: Path, order: Order) -> int:
         from VoxelAdvSegLib.cli.job_train import train_here
 
         return train_here(folder, request, order)
-    raise NotImplementedError(request.kind)
+    if isinstance(request, SegmentRequest):
+        from VoxelAdvSegLib.cli.job_segment import segment_here
+
+        return segment_here(folder, request)
+    from VoxelAdvSegLib.cli.job_probe import probe_here
+
+    return probe_here(folder, request)
 
 
 def _tell(folder: Path, type: str, **fields: Any) -> None:

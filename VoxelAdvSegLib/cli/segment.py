@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from VoxelAdvSegLib.cli.progress import Progress
@@ -29,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segments every scan; wrong paths are found before the first one is worked on."""
     from VoxelAdvSegLib.data.volume import read_geometry, read_volume
-    from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ
     from VoxelAdvSegLib.inference.output import organ_volumes_ml, write_map, write_segmentation
     from VoxelAdvSegLib.inference.segment import Segmenter
 
@@ -50,13 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
             "input": path.name,
             "segmentation": file.name,
             "volume_ml": organ_volumes_ml(found.array, found.geometry, segmenter.organs),
+            "confidence": {name: asdict(value) for name, value in found.confidence.items()},
         }
+        certainty = found.certainty()
+        entry |= {"score": certainty.score, "reason": certainty.reason}
         if found.looks_labeled is not None:
             entry["discriminator_map"] = f"{name}_looks_labeled.nii.gz"
             write_map(found.looks_labeled, found.geometry, arguments.output / entry["discriminator_map"])
-            entry["looks_labeled"] = mean_by_organ(
-                found.looks_labeled, found.array, [organ.name for organ in segmenter.organs]
-            )
+            entry["looks_labeled"] = found.looks_labeled_by_organ()
         report.append(entry)
     progress.clear()
     _write_report(arguments.output / "segmentation.json", report)
@@ -89,4 +90,5 @@ def _table(report: list[dict]) -> str:
         if "looks_labeled" in entry:
             means = [f"{o} {v:.2f}" for o, v in entry["looks_labeled"].items() if v is not None]
             lines.append(f"  looks labeled (0 to 1): {', '.join(means)}")
+        lines.append(f"  certainty {entry['score']:.2f} of 1: {entry['reason']}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ def predict_with_map(
     volume: Tensor,
     config: Config,
     settings: Inference,
+    watch: Callable[[int], None] = lambda windows: None,
 ) -> tuple[Tensor, Tensor]:
     """Softmax (K, D, H, W) and discriminator map (D, H, W), both fp32, of a volume (1, C, D, H, W).
 
     The map is the sigmoid of the logit of the predicted class's head, averaged over windows;
-    the discriminator judges the student's features, whatever network segments.
+    the discriminator judges the student's features, whatever network segments. watch: see `slide`.
     """
     levels = config.adversarial.feature_levels
     assert config.patches.patch is not None
@@ -41,7 +42,7 @@ def predict_with_map(
         return probabilities, logits.sigmoid()[:, None]
 
     # One window at a time: the dense fused map has 64 channels at full size.
-    outputs = slide(volume, patch, predictor, settings, windows_at_once=1)
+    outputs = slide(volume, patch, predictor, settings, windows_at_once=1, watch=watch)
     assert isinstance(outputs, tuple)
     probabilities, looks_labeled = outputs
     return probabilities[0], looks_labeled[0, 0]

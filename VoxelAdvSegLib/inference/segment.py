@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
 from VoxelAdvSegLib.data.volume import Geometry, Volume
 from VoxelAdvSegLib.errors import BundleError
-from VoxelAdvSegLib.inference.discriminator_map import predict_with_map
-from VoxelAdvSegLib.inference.windows import predict_probabilities
+from VoxelAdvSegLib.inference.certainty import Certainty, case_certainty
+from VoxelAdvSegLib.inference.confidence import OrganConfidence, confidence_by_organ
+from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, predict_with_map
+from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
 from VoxelAdvSegLib.networks.device import choose_device
 
 
@@ -25,12 +28,24 @@ class Segmented:
     """A segmented scan, on its own grid.
 
     array: (z, y, x) uint8, 0 background, i + 1 = the model's i-th organ; looks_labeled: the
-    discriminator map, (z, y, x) float32 from 0 to 1, where it was asked for.
+    discriminator map, (z, y, x) float32 from 0 to 1, where it was asked for; confidence: how sure
+    the network was of each organ.
     """
 
     array: np.ndarray
     geometry: Geometry
     looks_labeled: np.ndarray | None = None
+    confidence: Mapping[str, OrganConfidence] = field(default_factory=dict)
+
+    def looks_labeled_by_organ(self) -> dict[str, float | None] | None:
+        """Mean of the map over each organ and over "all organs"; None without map."""
+        if self.looks_labeled is None:
+            return None
+        return mean_by_organ(self.looks_labeled, self.array, list(self.confidence))
+
+    def certainty(self) -> Certainty:
+        """The case's score, as a review queue sorts by it."""
+        return case_certainty(self.confidence, self.looks_labeled_by_organ(), len(self.confidence) + 1)
 
 
 class Segmenter:
@@ -53,33 +68,46 @@ class Segmenter:
         looks_labeled: bool = False,
         largest_component: bool | None = None,
         flips: bool | None = None,
+        watch: Callable[[float], None] = lambda fraction: None,
     ) -> Segmented:
         """Classes on the scan's own grid.
 
         looks_labeled: also the discriminator map; largest_component, flips: instead of the
-        model's own setting. Raises BundleError when a map is asked of a model without discriminator.
+        model's own setting; watch: gets the part of the network's work that is done, 0 to 1, and
+        what it raises ends the work. Raises BundleError when a map is asked of a model without
+        discriminator.
         """
         config = self.bundle.config
         settings = config.inference
         if flips is not None:
             settings = replace(settings, flips=flips)
+        assert config.patches.patch is not None
+        patch = config.patches.patch[::-1]
+        mirror = config.patches.mirror_axes or ()
+        axes = [axis for axis, name in enumerate("zyx") if name in mirror]
         prepared = prepare(volume, self.bundle.recipe)
+        plain = not looks_labeled or settings.flips
+        passes = int(looks_labeled) + plain * len(flipped_views(axes, settings))
+        seen = _Share(count_windows(prepared.array.shape, patch, settings) * passes, watch)
         tensor = torch.from_numpy(prepared.array)[None, None].to(self.device)
         closeness = None
         if looks_labeled:
-            probabilities, values = self._with_map(tensor)
+            probabilities, values = self._with_map(tensor, seen)
             closeness = restore_map(values.cpu().numpy(), prepared, self.bundle.recipe)
-        if not looks_labeled or settings.flips:
-            assert config.patches.patch is not None
-            mirror = config.patches.mirror_axes or ()
-            axes = [axis for axis, name in enumerate("zyx") if name in mirror]
-            probabilities = predict_probabilities(self.network, tensor, config.patches.patch[::-1], settings, axes)
+        if plain:
+            probabilities = predict_probabilities(self.network, tensor, patch, settings, axes, seen)
+        confidence = confidence_by_organ(probabilities, [organ.name for organ in self.organs])
         array = restore(probabilities.cpu().numpy(), prepared, self.bundle.recipe)
         if settings.largest_component if largest_component is None else largest_component:
             array = keep_largest(array, len(self.organs))
-        return Segmented(array, volume.geometry, closeness)
+        return Segmented(array, volume.geometry, closeness, confidence)
 
-    def _with_map(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def has_map(self) -> bool:
+        """Whether the model has a discriminator that can judge every voxel."""
+        return "discriminator" in self.bundle.weights
+
+    def _with_map(self, tensor: Tensor, watch: Callable[[int], None]) -> tuple[Tensor, Tensor]:
         discriminator = self.bundle.discriminator()
         if discriminator is None or discriminator.fusion is None:
             raise BundleError(
@@ -93,8 +121,19 @@ class Segmenter:
         student = self.bundle.network("student").to(self.device)
         return predict_with_map(
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
-            self.bundle.config.inference,
+            self.bundle.config.inference, watch,
         )  # fmt: skip
+
+
+class _Share:
+    """Turns counts of windows into the part that is done."""
+
+    def __init__(self, total: int, watch: Callable[[float], None]) -> None:
+        self.done, self.total, self.watch = 0, total, watch
+
+    def __call__(self, windows: int) -> None:
+        self.done += windows
+        self.watch(min(1.0, self.done / self.total))
 
 
 def find_bundle(path: Path) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import VoxelAdvSegLib
 from VoxelAdvSegLib.errors import ConfigError, RunError
@@ -92,7 +93,7 @@ def launch(interpreter: Interpreter, folder: Path, log: Path) -> subprocess.Pope
 
     Output goes to `log`, after what is there. Raises RunError when the program cannot be started.
     """
-    options: dict = {"start_new_session": True}
+    options: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
         options = {
             "creationflags": subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]
@@ -101,7 +102,7 @@ def launch(interpreter: Interpreter, folder: Path, log: Path) -> subprocess.Pope
         }
     try:
         with log.open("ab") as output:
-            return subprocess.Popen(
+            return subprocess.Popen[bytes](
                 interpreter.command(folder), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=LIBRARY, env=interpreter.surroundings(), close_fds=True, **options,
             )  # fmt: skip

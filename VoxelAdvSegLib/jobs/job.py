@@ -20,7 +20,18 @@ from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.jobs.explain import Failure, explain_error, explain_exit
 from VoxelAdvSegLib.jobs.interpreter import Interpreter, launch
 from VoxelAdvSegLib.jobs.process import ask_to_end, is_alive, kill_tree
-from VoxelAdvSegLib.jobs.protocol import CANCELLED, EVENTS, LOG, PULSE, STOP, Order, Request, read_order, write_order
+from VoxelAdvSegLib.jobs.protocol import (
+    CANCELLED,
+    CONTROL,
+    EVENTS,
+    LOG,
+    PULSE,
+    STOP,
+    Order,
+    Request,
+    read_order,
+    write_order,
+)
 from VoxelAdvSegLib.jobs.pulse import Pulse, read_pulse
 from VoxelAdvSegLib.training.events import PROTOCOL, Follower
 
@@ -109,7 +120,7 @@ class Job:
         """
         folder = Path(folder).absolute()
         cls._check_folder(folder, free_bytes)
-        for name in (STOP, CANCELLED, PULSE):
+        for name in (STOP, CANCELLED, CONTROL, PULSE):
             (folder / name).unlink(missing_ok=True)
         order = write_order(folder, request, locks)
         return cls(folder, order, launch(interpreter, folder, folder / LOG))

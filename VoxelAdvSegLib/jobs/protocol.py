@@ -75,6 +75,13 @@ class SegmentRequest:
     def __post_init__(self) -> None:
         cases = tuple(SegmentCase(**case) if isinstance(case, Mapping) else case for case in self.cases)
         object.__setattr__(self, "cases", cases)
+        ids = [case.id for case in cases]
+        if len(set(ids)) < len(ids):
+            twice = next(name for name in ids if ids.count(name) > 1)
+            raise InputError(
+                f"two scans of the queue are called {twice}", expected="each scan once", found="one name twice",
+                do="leave one of them out",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

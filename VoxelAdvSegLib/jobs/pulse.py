@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def beating(folder: Path, sitting: str, seconds: float = BEAT_SECONDS) -> Iterat
         # On a full disk the work itself will tell; on Windows a reader may hold the file just now.
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(content), encoding="utf-8")
-            os.replace(temporary, file)
+            temporary.replace(file)
 
     def beat() -> None:
         while not over.wait(seconds):
