@@ -1,0 +1,3 @@
+"""Tests of the bed run on the bed."""
+
+from panel_bed.fixtures import bed  # noqa: F401
