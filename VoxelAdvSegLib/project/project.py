@@ -11,7 +11,20 @@ from typing import Any
 
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.errors import ProjectError
-from VoxelAdvSegLib.project import acceptance, adding, dataset, drafts, findings, labels, predictions, roles
+from VoxelAdvSegLib.project import (
+    acceptance,
+    adding,
+    dataset,
+    drafts,
+    findings,
+    labels,
+    models,
+    predictions,
+    roles,
+    rounds,
+    runs,
+    storage,
+)
 from VoxelAdvSegLib.project import organs as organ_list
 from VoxelAdvSegLib.project.adding import Added, Report, Write, quiet
 from VoxelAdvSegLib.project.disk import is_partial, remove, written_or_told
@@ -19,10 +32,14 @@ from VoxelAdvSegLib.project.drafts import Draft
 from VoxelAdvSegLib.project.findings import Findings, Memory
 from VoxelAdvSegLib.project.labels import LabelVersion
 from VoxelAdvSegLib.project.lock import FolderLock
+from VoxelAdvSegLib.project.models import Model
 from VoxelAdvSegLib.project.predictions import Prediction
 from VoxelAdvSegLib.project.records import Case, Content, ProjectOrgan, now
 from VoxelAdvSegLib.project.review import Queue, order_queue
+from VoxelAdvSegLib.project.rounds import Rounds
+from VoxelAdvSegLib.project.runs import Alive, Run
 from VoxelAdvSegLib.project.segmentation import find_organ
+from VoxelAdvSegLib.project.storage import Stored
 from VoxelAdvSegLib.project.store import FILE, Store
 
 
@@ -372,6 +389,72 @@ class Project:
     def write_manifest(self) -> Path:
         """dataset.json of the cases in use, by pseudonym; to be read with `anywhere`."""
         return dataset.write_manifest(self)
+
+    def new_run(self) -> Path:
+        """A new, empty folder for a training."""
+        return runs.new_run(self.path)
+
+    def runs(self, alive: Alive | None = None) -> tuple[Run, ...]:
+        """Newest first; alive(folder) tells whether the process of a training runs, None: cannot be known."""
+        return tuple(runs.read_run(folder, alive) for folder in reversed(runs.run_folders(self.path)))
+
+    def run(self, run_id: str, alive: Alive | None = None) -> Run:
+        for folder in runs.run_folders(self.path):
+            if folder.name == run_id:
+                return runs.read_run(folder, alive)
+        raise ProjectError(
+            "there is no such training", file=self.path, expected="a training of the list", found=run_id,
+            do="choose another training",
+        )  # fmt: skip
+
+    def delete_run(self, run_id: str, alive: Alive | None = None, even_if_needed: bool = False) -> None:
+        """All of a training, its model included; its figures stay in the rounds."""
+        run = self.run(run_id, alive)
+        model = f"{runs.FOLDER}/{run_id}"
+        if run.has_model and not even_if_needed:
+            models.check_not_needed(self, model)
+        rounds.keep_round(self, run_id)
+        storage.delete_run(self, run.path, alive)
+        self._content.model_names.pop(model, None)
+        self.save()
+
+    def rounds(self) -> Rounds:
+        """What each training was worth, and whether labeling more still pays."""
+        return rounds.list_rounds(self)
+
+    # --- models -------------------------------------------------------------------------------
+
+    def models(self) -> tuple[Model, ...]:
+        """Those trained here, newest first, then those imported. Weights are not read."""
+        return models.list_models(self)
+
+    def model(self, model_id: str) -> Model:
+        return models.find_model(self, model_id)
+
+    def rename_model(self, model_id: str, name: str) -> Model:
+        return models.rename_model(self, model_id, name)
+
+    def export_model(self, model_id: str, file: str | Path) -> Path:
+        """One .zip file with the model, of which an older one of the name is replaced."""
+        return models.export_model(self, model_id, Path(file).absolute())
+
+    def import_model(self, source: str | Path, name: str | None = None) -> Model:
+        """The model of an exported file or of a model folder, after it was checked. Raises BundleError."""
+        return models.import_model(self, Path(source).absolute(), name)
+
+    def delete_model(self, model_id: str, even_if_needed: bool = False) -> None:
+        """Raises ProjectError that tells what refers to it, unless that was agreed to."""
+        models.delete_model(self, model_id, even_if_needed)
+
+    # --- stored files -------------------------------------------------------------------------
+
+    def stored(self) -> tuple[Stored, ...]:
+        """Every kind of file in the project folder with its size."""
+        return storage.list_stored(self)
+
+    def clean(self, kinds: Iterable[str], alive: Alive | None = None) -> int:
+        """Removes kinds that can be made again; returns the bytes that became free."""
+        return storage.clean(self, kinds, alive)
 
 
 def _not_empty(folder: Path, found: str) -> ProjectError:
