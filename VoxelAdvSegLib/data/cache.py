@@ -18,7 +18,7 @@ from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import Recipe, prepare, prepare_label
-from VoxelAdvSegLib.data.volume import Volume, read_volume
+from VoxelAdvSegLib.data.volume import Geometry, Volume, read_volume
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4
@@ -26,11 +26,12 @@ LARGEST = 6e4
 
 @dataclass(frozen=True)
 class UnlabeledArrays:
-    """image: (z, y, x) float16 on the working grid; content: hash of the scan's own voxels."""
+    """image: (z, y, x) float16 on the working grid; content: hash of the scan's own voxels; grid: the working grid."""
 
     name: str
     image: np.ndarray
     content: str
+    grid: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,16 @@ def prepare_unlabeled(
     def one(case: UnlabeledCase | LabeledCase) -> UnlabeledArrays:
         def make() -> dict[str, np.ndarray]:
             volume = read_volume(case.image)
+            prepared = prepare(volume, recipe)
             return {
-                "image": _half(prepare(volume, recipe).array),
+                "image": _half(prepared.array),
                 "content": _content(volume),
+                "grid": _grid_numbers(prepared.grid),
             }
 
-        arrays = _cached(folder, _key(recipe, case.image), make, ("image",))
-        return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]))
+        arrays = _cached(folder, _key(recipe, case.image), make, ("image",), ("content", "grid"))
+        grid = _grid_of(arrays["image"].shape, arrays["grid"])
+        return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]), grid)
 
     return _in_parallel(one, cases, progress)
 
@@ -114,6 +118,16 @@ def _content(volume: Volume) -> np.ndarray:
     return np.array(content_hash(reorientation(volume.geometry).apply(volume.array)))
 
 
+def _grid_numbers(grid: Geometry) -> np.ndarray:
+    """Spacing, origin and direction as fifteen numbers."""
+    return np.array([*grid.spacing_xyz_mm, *grid.origin_lps_mm, *grid.direction])
+
+
+def _grid_of(shape: tuple[int, ...], numbers: np.ndarray) -> Geometry:
+    a, b, c, x, y, z, *direction = map(float, numbers)
+    return Geometry((shape[0], shape[1], shape[2]), (a, b, c), (x, y, z), tuple(direction))
+
+
 def _key(recipe: Recipe, *parts: object) -> str:
     """Names the result: the recipe, and path, size and time of each file that goes in."""
     described: list[object] = [recipe.to_dict()]
@@ -126,9 +140,12 @@ def _key(recipe: Recipe, *parts: object) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _cached(folder: Path, key: str, make: Callable, mapped: Sequence[str]) -> dict[str, np.ndarray]:
+def _cached(
+    folder: Path, key: str, make: Callable, mapped: Sequence[str], read: Sequence[str] = ("content",)
+) -> dict[str, np.ndarray]:
+    """Arrays of the cache, made where they are not there; those named in `mapped` stay on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, "content")}
+    files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, *read)}
     if not all(file.exists() for file in files.values()):
         for name, array in make().items():
             # The ending .npy keeps numpy from adding its own.
@@ -136,5 +153,4 @@ def _cached(folder: Path, key: str, make: Callable, mapped: Sequence[str]) -> di
             np.save(temporary, array)
             temporary.replace(files[name])
     arrays = {name: np.load(files[name], mmap_mode="r", allow_pickle=False) for name in mapped}
-    arrays["content"] = np.load(files["content"], allow_pickle=False)
-    return arrays
+    return arrays | {name: np.load(files[name], allow_pickle=False) for name in read}

@@ -250,7 +250,7 @@ class Course:
     def _preview(self) -> None:
         file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
         case = self.unlabeled[0]
-        write_preview(file, case.image, self.method, self.config, self.device)
+        write_preview(file, case, self.progress.step, self.method, self.config, self.device)
         self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
 
     def _save(self) -> None:
