@@ -47,6 +47,18 @@ def test_every_plan_fits_and_can_be_trained(facts: Statistics, kind: str, gigaby
     assert "2000 steps" in text  # 150 * 1 + 50 * 2 = 250, but at least 2000
 
 
+def test_full_precision_on_a_graphics_card_is_planned_for():
+    """With amp=off a step keeps whole floats: the plan must leave room for them."""
+    machine = Machine("cuda", 4 * GIB, 8)
+    made = plan(CT, machine, amp="off").config
+    patches = made.patches
+    assert patches.patch and patches.batch_labeled and patches.batch_unlabeled and made.network.filters
+    voxels, count = int(np.prod(patches.patch)), patches.batch_labeled + patches.batch_unlabeled
+    assert memory_need(voxels, count, made.network.filters, "cuda", amp="off") <= 0.85 * 4 * GIB
+    half = plan(CT, machine).config.patches
+    assert half.patch and voxels * count < np.prod(half.patch) * 2 * (half.batch_labeled or 0)
+
+
 @pytest.mark.parametrize("gigabytes", [0.6, 0.8, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("cores", [1, 64])
 def test_a_small_computer_is_not_filled_by_more_filters(gigabytes: float, cores: int):

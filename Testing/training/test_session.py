@@ -58,6 +58,24 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
     assert (run / "plan.txt").read_text().count("\n") >= 5
 
 
+def test_the_scale_of_half_precision_goes_on_where_it_was(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """fp16's scaler counts good steps; a resumed run that began it anew would overflow again."""
+    monkeypatch.setattr("VoxelAdvSegLib.training.course.precision", lambda config, device: torch.float16)
+    run = tmp_path / "run"
+
+    def stop_at_four(event: dict) -> None:
+        if event["type"] == "checkpoint" and event["step"] == 4:
+            (run / "STOP").touch()
+
+    overrides = settings(method="supervised", steps=8)
+    train(Request(tiny_data, run, overrides=overrides), watch=stop_at_four)
+    train(Request(tiny_data, run, overrides=overrides, resume=True))
+    progress = read_tensors(run / "checkpoints" / "last.safetensors")[1]["progress"]
+    assert progress["step"] == 8 and progress["scaler"]["_growth_tracker"] == 8
+
+
 def test_the_model_names_no_case_and_no_folder(tiny_data: Path, tmp_path: Path):
     train(Request(tiny_data, tmp_path / "run", overrides=settings(steps=2)))
     text = (tmp_path / "run" / "model" / "model.json").read_text() + (

@@ -148,7 +148,7 @@ def make_plan(
     says.append(f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {scan}).")
     filters = config.network.filters or _filters(config, voxels, machine)
     batch_labeled, batch_unlabeled = _batch(config, voxels, filters, machine)
-    need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi)
+    need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi, config.training.amp)
     patches = f"{batch_labeled} labeled and {batch_unlabeled} unlabeled patches"
     if not semi:
         patches = (
@@ -184,10 +184,13 @@ def make_plan(
     return Plan(planned, _recipe(config, facts, spacing, says), tuple(says))
 
 
-def memory_need(voxels: int, patches: int, filters: int, kind: str, teacher: bool = True) -> float:
-    """Bytes of one step (method.md 1.6): 849 B saved for backward per input voxel at 16 filters in fp32."""
-    half = 0.55 if kind == "cuda" else 1.0
-    maps = 1.3 * half * voxels * (filters / 16) * (1.5 * 849 * patches + (260 * patches if teacher else 0))
+def memory_need(voxels: int, patches: int, filters: int, kind: str, teacher: bool = True, amp: str = "auto") -> float:
+    """Bytes of one step (method.md 1.6): 849 B saved for backward per input voxel at 16 filters in fp32.
+
+    amp: row 58; half precision is for the GPU, and off only where a person said so.
+    """
+    share = 0.55 if kind == "cuda" and amp != "off" else 1.0
+    maps = 1.3 * share * voxels * (filters / 16) * (1.5 * 849 * patches + (260 * patches if teacher else 0))
     copies = 6 if teacher else 4  # weights, gradient, two optimizer states, teacher, its buffers' share
     return maps + copies * 0.038 * GIB * (filters / 16) ** 2 + (0.6 * GIB if kind == "cuda" else 0)
 
@@ -197,7 +200,7 @@ def _largest_patch(config: Config, machine: Machine) -> int:
     filters = config.network.filters or (16 if machine.kind == "cuda" else 8)
     budget = MEMORY_SHARE * machine.memory_bytes
     fixed = memory_need(0, 2, filters, machine.kind)
-    per_voxel = (memory_need(10**6, 2, filters, machine.kind) - fixed) / 10**6
+    per_voxel = (memory_need(10**6, 2, filters, machine.kind, amp=config.training.amp) - fixed) / 10**6
     voxels = int((budget - fixed) / per_voxel)
     if voxels < 32**3:
         least = (fixed + 32**3 * per_voxel) / MEMORY_SHARE / GIB
@@ -266,7 +269,7 @@ def _batch(config: Config, voxels: int, filters: int, machine: Machine) -> tuple
     """Patches per side: 2 to 4 by the patch's size on a GPU, 2 on the CPU, where time is what lacks."""
     most = 4 if machine.kind == "cuda" else 2
     size = int(np.clip(STEP_PATCHES_VOXELS // voxels, 2, most))
-    while size > 1 and not _fits(voxels, 2 * size, filters, machine):
+    while size > 1 and not _fits(voxels, 2 * size, filters, machine, config.training.amp):
         size -= 1
     return config.patches.batch_labeled or size, config.patches.batch_unlabeled or size
 
@@ -278,13 +281,13 @@ def _filters(config: Config, voxels: int, machine: Machine) -> int:
     for filters in (16, 12, 8):
         work = NETWORK_GMAC_PER_STEP * voxels / STEP_PATCHES_VOXELS * (filters / 16) ** 2
         in_time = 1000 * work / (CPU_GMAC_PER_SECOND_AND_CORE * machine.cores) <= seconds
-        if in_time and _fits(voxels, 2, filters, machine):
+        if in_time and _fits(voxels, 2, filters, machine, config.training.amp):
             return filters
     return 8
 
 
-def _fits(voxels: int, patches: int, filters: int, machine: Machine) -> bool:
-    return memory_need(voxels, patches, filters, machine.kind) <= MEMORY_SHARE * machine.memory_bytes
+def _fits(voxels: int, patches: int, filters: int, machine: Machine, amp: str) -> bool:
+    return memory_need(voxels, patches, filters, machine.kind, amp=amp) <= MEMORY_SHARE * machine.memory_bytes
 
 
 def _mirror_axes(config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]) -> tuple[str, ...]:

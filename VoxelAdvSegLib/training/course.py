@@ -64,6 +64,7 @@ class Progress:
     elapsed: float = 0.0
     best: float | None = None
     best_step: int | None = None
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16: its scale and counter; else empty
 
 
 @dataclass
@@ -94,11 +95,14 @@ class Course:
             saved = load_checkpoint(self.folder.last, self.method.networks, self.method.players)
             self.progress = Progress(**saved)
         self._planned = (self.progress.step, self.progress.elapsed)
-        scaler = torch.amp.GradScaler(self.device.type, enabled=precision(self.config, self.device) is torch.float16)
+        half = precision(self.config, self.device) is torch.float16
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        if self.progress.scaler:
+            self._scaler.load_state_dict(self.progress.scaler)
         reason = "finished"
         with _Interrupt() as interrupt:
             while self.progress.step < self.progress.total:
-                self._one_step(scaler)
+                self._one_step()
                 self._between_steps()
                 if interrupt.seen or self.folder.stop.exists():
                     reason = "stopped"
@@ -112,14 +116,14 @@ class Course:
 
     # --- one step -----------------------------------------------------------------------------
 
-    def _one_step(self, scaler: torch.amp.GradScaler) -> None:
+    def _one_step(self) -> None:
         begin = time.monotonic()
         p = self.progress
         self.method.steps = p.total
         every = self.config.training.gradient_ratio_every
         batch = self.batches.at(p.step, *self.method.batch_sizes(p.step))
         report = take_step(
-            self.method, batch, p.step, p.total, self.config.training.seed, scaler,
+            self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
             measure_ratios=every > 0 and p.step % every == 0,
         )  # fmt: skip
         p.step += 1
@@ -254,6 +258,7 @@ class Course:
         self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
 
     def _save(self) -> None:
+        self.progress.scaler = self._scaler.state_dict()
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
 
