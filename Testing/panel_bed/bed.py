@@ -9,6 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before the first import of PySide6
 
+import shiboken6
 import slicer
 import slicer.util
 from panel_bed import application, packaging, parameter_node, pythonqt, qt_module, scripted, standins
@@ -24,14 +25,16 @@ class Bed:
     """One application with a fresh scene in `folder`. Use the fixture `bed` of panel_bed.fixtures in tests.
 
     answers: the scripted person (dialogs.Answers). release: "5.10", "5.12" or "5.13", or None for names that are in
-    all three. testing: what slicer.app.testingEnabled() says.
+    all three. window: with a main window and its views; without, as Slicer runs under --no-main-window.
+    testing: what slicer.app.testingEnabled() says.
     """
 
-    def __init__(self, folder, release=None, views=True):
+    def __init__(self, folder, release=None, window=True):
         self.folder = Path(folder)
         self.release = release or "5.13"
         self.testing = False
         self.answers = answers
+        answers.start()
         self.status_messages = []
         self.module_objects, self._python_modules, self._kept = {}, {}, []
         (self.folder / "temporary").mkdir(parents=True, exist_ok=True)
@@ -40,16 +43,12 @@ class Bed:
         if not python.exists():
             python.symlink_to(sys.executable)
         self.environment = application.environment_of_slicer(self.folder / "home")
-        _qt_once()
         self._settings()
         pythonqt.releases[:] = [release] if release else list(pythonqt.manifest.RELEASES)
         self.scene_application = SceneApplication(self.folder / "application")
         self.files = slicer.app.coreIOManager()
-        qt_module.install()
-        scripted.install()
         packaging.install(self.release)
-        parameter_node.install()
-        self._make_application(views)
+        self._make_application(window)
 
     def _settings(self):
         kinds = QtCore.QSettings
@@ -61,7 +60,7 @@ class Bed:
         settings.clear()
         settings.sync()
 
-    def _make_application(self, views):
+    def _make_application(self, window):
         made = {}
         for name in ("qSlicerApplication", "qSlicerModuleManager", "qSlicerModuleFactoryManager"):
             made[name] = standins.CLASSES[name]()
@@ -78,11 +77,14 @@ class Bed:
             module._values["name"] = name
             module.module_logic = logic
             self._add_module(name, module)
-        self.layout_manager = None
-        if views:
+        self.layout_manager = self.main_window = None
+        if window:
+            self.main_window = QtWidgets.QMainWindow()
+            self.main_window.setObjectName("qSlicerMainWindow")
+            self.main_window.statusBar()
             self.layout_manager = standins.CLASSES["qSlicerLayoutManager"]()
             self.layout_manager.add_views(self.scene_application)
-        real = _first.setdefault("showStatusMessage", slicer.util.showStatusMessage)
+        real = _first["showStatusMessage"]
 
         def show_status(message, duration=0):
             self.status_messages.append(message)
@@ -185,13 +187,24 @@ class Bed:
             if representation is not None:
                 representation.hide()
                 representation.deleteLater()
+        if self.main_window is not None:
+            shiboken6.delete(self.main_window)
         self.process()
         slicer.util.showStatusMessage = _first["showStatusMessage"]
+        packaging.install("5.13")
         pythonqt.releases[:] = list(pythonqt.manifest.RELEASES)
         shutil.rmtree(self.folder / "settings", ignore_errors=True)
 
 
-def _qt_once():
-    if "application" not in _first:
-        _first["application"] = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-        application.add_classes()
+def _install():
+    """What one process needs once: `qt`, `ctk` and Slicer's Python modules can be imported from here on."""
+    _first["application"] = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    _first["showStatusMessage"] = slicer.util.showStatusMessage
+    application.add_classes()
+    qt_module.install()
+    scripted.install()
+    parameter_node.install()
+    packaging.install("5.13")
+
+
+_install()

@@ -38,6 +38,11 @@ class Answers:
         self.opened_urls: list[str] = []
         self.unexpected: list[Question] = []
 
+    def start(self) -> None:
+        """Forgets all that an earlier application was asked."""
+        for one in (self._waiting, self.asked, self.opened_urls, self.unexpected):
+            one.clear()
+
     def expect(self, kind: str, value: Any, text: str = "") -> None:
         """The next dialog must be of this kind and hold this text; it gets `value`.
 

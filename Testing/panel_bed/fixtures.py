@@ -9,10 +9,11 @@ from slicer_bed.vtk_errors import callback_errors, vtk_errors
 def bed(tmp_path, request):
     """A fresh application. Errors of VTK, exceptions in slots and callbacks, and dialogs without an answer fail.
 
-    `@pytest.mark.parametrize("bed", ["5.10"], indirect=True)` gives the names of that release only.
+    `@pytest.mark.parametrize("bed", [{"release": "5.10"}], indirect=True)` gives the names of that release only,
+    `{"window": False}` an application without a main window.
     """
     with vtk_errors(), callback_errors():
-        bed = Bed(tmp_path / "slicer", release=getattr(request, "param", None))
+        bed = Bed(tmp_path / "slicer", **getattr(request, "param", {}))
         try:
             yield bed
             bed.answers.finish()

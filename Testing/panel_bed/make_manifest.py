@@ -60,10 +60,10 @@ def texts(entries, key, mark="v"):
 
 
 def properties(entries, mark="v"):
-    """Name -> "type access", with the releases beside it where these are not all; the first of two types is kept."""
+    """Name -> "type access" ("-" behind it: not for forms), with the releases beside it where these are not all; the first of two types is kept."""
     out = {}
     for entry in entries or ():
-        text = f"{entry['type']} {entry['access']}"
+        text = f"{entry['type']} {entry['access']}" + ("-" if entry.get("designable") is False else "")
         limit = entry.get(mark)
         if isinstance(limit, list) and mark == "qt":
             limit = "qt" + limit[0]
@@ -131,7 +131,9 @@ def mrml_class(entry):
 def python_module(entry):
     functions = {}
     for name, one in entry["functions"].items():
-        functions[name] = [one["signature"], one["v"]] if one.get("v") else one["signature"]
+        functions[name] = {"signatures": [one["signature"], *one.get("older_signatures", {}).values()]}
+        if one.get("v"):
+            functions[name]["v"] = one["v"]
     classes = {name: texts(one.get("methods", ()), "sig") for name, one in entry["classes"].items()}
     short = {"functions": functions, "classes": classes}
     if entry.get("v"):

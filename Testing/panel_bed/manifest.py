@@ -85,7 +85,8 @@ def _add_slicer(spec, name, releases):
         else:
             kind, access = kind.rsplit(" ", 1)
             spec.properties.setdefault(prop, (kind, "w" in access))
-            spec.ui_properties.add(prop)
+            if "-" not in access:
+                spec.ui_properties.add(prop)
     for value in entry.get("signals", ()):
         signature = in_all(value, releases)
         if signature is None:

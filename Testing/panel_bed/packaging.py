@@ -95,11 +95,10 @@ def get_context(source_file):
 
 def install(release):
     """Makes the modules importable; slicer.packaging is absent in 5.10."""
-    i18n = types.ModuleType("slicer.i18n")
+    i18n = sys.modules.get("slicer.i18n") or types.ModuleType("slicer.i18n")
     i18n.tr, i18n.translate, i18n.getContext = tr, translate, get_context
     sys.modules["slicer.i18n"] = slicer.i18n = i18n
-    for name in ("slicer.packaging",):
-        sys.modules.pop(name, None)
+    sys.modules.pop("slicer.packaging", None)
     if hasattr(slicer, "packaging"):
         del slicer.packaging
     if release == "5.10":

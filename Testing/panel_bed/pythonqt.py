@@ -8,6 +8,7 @@ gone is false and raises ValueError.
 
 # ruff: noqa: N802, RUF012  names as in Qt and Slicer; tables of classes
 
+import difflib
 import enum
 import sys
 import weakref
@@ -308,7 +309,9 @@ class Proxy:
         if signature in spec.signals:
             return
         name = signature.split("(")[0]
-        near = [s for s in spec.signals if s.split("(")[0] == name]
+        near = [s for s in spec.signals if s.split("(")[0] == name] or difflib.get_close_matches(
+            signature, spec.signals
+        )
         hint = f"; it has {', '.join(near)}" if near else ""
         partly = f" (only in {', '.join(spec.partial[name])})" if name in spec.partial else ""
         raise ValueError(f"{self._name} has no signal {signature!r}{partly}{hint}")
@@ -321,7 +324,7 @@ def _forget(address):
 def is_own(obj, name):
     """Whether a property belongs to the stand-in and not to the Qt class under it."""
     own = getattr(type(obj), "own_properties", None)
-    return own is not None and name in own
+    return own is not None and (name in own or hasattr(type(obj), "get_" + name))
 
 
 def is_own_signal(obj, signature):
