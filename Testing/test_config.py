@@ -6,10 +6,6 @@ import json
 import pytest
 
 from VoxelAdvSegLib.config import (
-    CHOICES,
-    FRACTIONS,
-    NOT_NEGATIVE,
-    POSITIVE,
     PRESETS,
     SECTIONS,
     Config,
@@ -19,6 +15,7 @@ from VoxelAdvSegLib.config import (
     with_setting,
 )
 from VoxelAdvSegLib.errors import ConfigError
+from VoxelAdvSegLib.setting_values import CHOICES, FRACTIONS, NOT_NEGATIVE, POSITIVE
 
 
 def test_la_paper_is_section_iv_b():

@@ -14,6 +14,7 @@ FILES = sorted((REPOSITORY / PACKAGE).rglob("*.py"))
 # Top row first. A name stands for a module of the package, or for a folder with all its modules.
 STREET = [
     {"errors", "table"},
+    {"setting_values"},
     {"config", "schedule"},
     {"data"},
     {"networks"},

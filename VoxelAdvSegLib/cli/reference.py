@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from VoxelAdvSegLib.cli.main import COMMANDS, make_parser
-from VoxelAdvSegLib.config import CHOICES, PRESETS, SECTIONS, Config, resolve
+from VoxelAdvSegLib.config import PRESETS, SECTIONS, Config, resolve
+from VoxelAdvSegLib.setting_values import CHOICES
 
 
 def config_page() -> str:
