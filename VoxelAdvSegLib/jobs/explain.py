@@ -151,6 +151,9 @@ def explain_exit(code: int | None, log: str, phase: str) -> Failure:
     """The failure of a child that ended without a last word, from exit code and the end of its log."""
     what = f"The work ended suddenly ({phase})." if phase else "The work ended suddenly."
     details = f"exit code {'unknown' if code is None else code}\n{log}".strip()
+    told = _told_in(log)
+    if told is not None:
+        return told
     meaning = explain_text(log) or (None if code is None else _meaning_of_code(code))
     if meaning is None:
         last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
@@ -171,6 +174,17 @@ def explain_text(text: str) -> tuple[str, str] | None:
                 name = next((group for group in found.groups() if group), "")
                 return why.format(name), do
     return None
+
+
+def _told_in(log: str) -> Failure | None:
+    """The last error in a log that has the library's own form (errors.py), and so says what to do."""
+    found = None
+    for found in re.finditer(r"^\w+Error: (.+)((?:\n  (?:file|expected|found|do) .+)+)", log, re.MULTILINE):  # noqa: B007
+        pass
+    if found is None:
+        return None
+    fields = dict(re.findall(r"^  (file|expected|found|do) +(.+)", found[2], re.MULTILINE))
+    return explain_error({"text": found[0], "what": found[1], **fields}) if "do" in fields else None
 
 
 def _meaning_of_code(code: int) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ from VoxelAdvSegLib.jobs.protocol import (
     CANCELLED,
     CONTROL,
     EVENTS,
+    JOB,
     LOG,
     PULSE,
     STOP,
@@ -38,6 +39,8 @@ from VoxelAdvSegLib.training.events import PROTOCOL, Follower
 POLL_SECONDS = 0.02  # of reading per call
 STALE_SECONDS = 60.0  # without a sign of life
 STARTING_SECONDS = 120.0  # for the first sign: a cold disk and a virus scanner take their time
+FIRST_BEAT_SECONDS = 30.0  # of a child that another process started, before it counts as lost
+MOST_WARNINGS = 50
 LEAST_FREE_BYTES = 200 * 2**20
 TAIL_BYTES = 2**16
 
@@ -254,7 +257,7 @@ class Job:
         """What an event means for phase, progress and view; of earlier sittings, too."""
 
     def _warn(self, text: str) -> None:
-        if text not in self.warnings:
+        if text not in self.warnings and len(self.warnings) < MOST_WARNINGS:
             self.warnings.append(text)
 
     # --- the child ----------------------------------------------------------------------------
@@ -269,8 +272,8 @@ class Job:
             return not (self.pulse is not None and is_alive(self.pulse.process)), code
         if self.pulse is None:
             self._look_at_pulse()
-        if self.pulse is None:
-            return True, None
+        if self.pulse is None:  # its parent may have started it just now
+            return _age(self.folder / JOB) > FIRST_BEAT_SECONDS, None
         alive = is_alive(self.pulse.process)
         if alive is None:
             age = self.heartbeat_age
@@ -382,6 +385,14 @@ def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
             return file.read(most_bytes).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; without end when it is not there."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return math.inf
 
 
 def _newer(event: Mapping[str, Any]) -> bool:

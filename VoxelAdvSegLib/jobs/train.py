@@ -32,6 +32,8 @@ class TrainJob(Job):
         self.view = TrainingView(self.folder)
         self.step: int | None = None
         self.steps: int | None = None
+        self._began: float | None = None  # the child's clock at the start of this sitting
+        self._planned = False  # whether steps are known that fit into a time budget
 
     @property
     def model(self) -> Path | None:
@@ -67,19 +69,35 @@ class TrainJob(Job):
             self.phase, self.progress = "loading the libraries", None
         elif kind == "start":
             self.phase = "checking the data"
+            self._began, self._planned = float(event["time"]), False
+        elif kind == "plan":
+            self._planned = True
         elif kind == "progress":
             self.phase = PHASES.get(event["phase"], event["phase"])
             if event["phase"] != "validation":
                 self.progress = event["done"] / max(event["total"], 1)
         elif kind == "step":
             self._note_step(event)
-            self.phase, self.progress = "training", event["step"] / max(event["steps"], 1)
-            left = event.get("seconds_left")
-            self._seconds_left = None if left is None else (float(left), self._clock())
+            self.phase = "training"
+            self._note_time(event)
         elif kind == "validation" and event.get("final"):
             self.phase = "writing the model"
         elif kind == "end":
             self._note_step(event)
+
+    def _note_time(self, event: Event) -> None:
+        """Progress and time left: by steps, and under a budget of time by the clock until steps are planned."""
+        self.progress = event["step"] / max(event["steps"], 1)
+        left = event.get("seconds_left")
+        request = self.order.request
+        minutes = request.minutes if isinstance(request, TrainRequest) else None
+        if minutes is not None and self._began is not None:
+            spent = max(0.0, float(event["time"]) - self._began)
+            rest = max(0.0, 60 * minutes - spent)
+            if not self._planned:
+                self.progress = min(1.0, spent / (60 * minutes))
+            left = rest if left is None or not self._planned else min(float(left), rest)
+        self._seconds_left = None if left is None else (float(left), self._clock())
 
     def _foresee(self, event: Event) -> None:
         if event["type"] in ("step", "checkpoint"):

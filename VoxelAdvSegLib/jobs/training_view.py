@@ -10,6 +10,7 @@ from VoxelAdvSegLib.jobs.curves import Curve
 from VoxelAdvSegLib.jobs.discriminator_reading import Reading, read_discriminator
 
 MOST_WARNINGS = 50
+MOST_CURVES = 500
 
 
 class TrainingView:
@@ -105,7 +106,7 @@ class TrainingView:
 
 
 def _add(curves: dict[str, Curve], name: str, step: int, value: Any) -> None:
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, str | bool) or (name not in curves and len(curves) >= MOST_CURVES):
         return
     curves.setdefault(str(name), Curve()).add(step, float(value))
 
