@@ -1,9 +1,10 @@
 """Volumes and segmentations for the scene: small, asymmetric, on grids as scanners make them."""
 
 import numpy as np
+import slicer
 import vtk
 
-from VoxelAdvSegLib.scene.grids import image_from_array, vtk_matrix
+from VoxelAdvSegLib.scene.grids import ijk_to_ras, image_from_array, oriented_image_from_array, vtk_matrix
 
 SHAPE_ZYX = (16, 22, 30)
 SPACING_XYZ_MM = (0.7, 0.9, 2.5)
@@ -48,6 +49,25 @@ def add_volume(scene, array=None, matrix=None, name="scan", class_name="vtkMRMLS
     node.SetAndObserveImageData(image_from_array(scan_array() if array is None else array))
     node.SetIJKToRASMatrix(vtk_matrix(GRIDS["axial"] if matrix is None else matrix))
     node.CreateDefaultDisplayNodes()
+    return node
+
+
+NAMES = {"a": "Liver", "b": "Milz 脾", "c": "Lesion"}
+
+
+def add_segmentation(scene, volume, masks=None, names=NAMES, name="theirs"):
+    """As a user draws it: each segment by itself, without code or status; a mask of None is an empty segment."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    labels = labels_array()
+    masks = masks or {"a": labels == 1, "b": labels == 2, "c": labels == 5}
+    for segment_id, mask in masks.items():
+        node.GetSegmentation().AddEmptySegment(segment_id, names[segment_id], (0.2, 0.4, 0.6))
+        if mask is not None:
+            image = oriented_image_from_array(mask.astype(np.uint8), ijk_to_ras(volume))
+            slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, segment_id)
     return node
 
 

@@ -8,7 +8,7 @@ import vtk
 
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.terminology import terminology_of
-from VoxelAdvSegLib.scene.grids import array_from_image, shape_zyx
+from VoxelAdvSegLib.scene.grids import array_from_image, ijk_to_ras, matrix_of, node_to_world, shape_zyx
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -37,15 +37,45 @@ def segment_mask(segmentation_node, segment_id: str, volume_node) -> np.ndarray:
     shape = shape_zyx(volume_node)
     if not segmentation.ContainsRepresentation(LABELMAP) and not segmentation_node.CreateBinaryLabelmapRepresentation():
         return np.zeros(shape, bool)  # nothing was drawn yet
+    own = segmentation_node.GetBinaryLabelmapInternalRepresentation(segment_id)
+    shift = _shift(own, segmentation_node, volume_node)
+    if shift is None:
+        return _resampled(segmentation_node, segment_id, volume_node)
+    return _shifted(array_from_image(own) == segmentation.GetSegment(segment_id).GetLabelValue(), shift, shape)
+
+
+def _shift(image, segmentation_node, volume_node) -> np.ndarray | None:
+    """Where a label map's first voxel lies on the volume's grid, (k, j, i); None when it is on another grid."""
+    to_volume = np.linalg.inv(node_to_world(volume_node) @ ijk_to_ras(volume_node))
+    to_world = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_world)
+    between = to_volume @ node_to_world(segmentation_node) @ matrix_of(to_world)
+    first = between @ [*image.GetExtent()[::2], 1]
+    whole = np.round(first[:3]).astype(int)
+    # The farthest voxel must not be off by more than a hundredth of a voxel.
+    off = np.abs(between[:3, :3] - np.eye(3)) @ np.maximum(image.GetDimensions(), 1) + np.abs(first[:3] - whole)
+    return whole[::-1] if np.all(off < 1e-2) else None
+
+
+def _shifted(voxels: np.ndarray, shift: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The part of the voxels that lies within an array of another shape, at its place."""
+    mask = np.zeros(shape, bool)
+    start, stop = np.maximum(shift, 0), np.minimum(shift + voxels.shape, shape)
+    if np.all(stop > start):
+        target = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        mask[target] = voxels[tuple(slice(a - s, b - s) for a, b, s in zip(start, stop, shift, strict=True))]
+    return mask
+
+
+def _resampled(segmentation_node, segment_id: str, volume_node) -> np.ndarray:
     ids = vtk.vtkStringArray()
     ids.InsertNextValue(segment_id)
     merged = slicer.vtkOrientedImageData()
     extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
     _LOGIC.GenerateMergedLabelmapInReferenceGeometry(segmentation_node, volume_node, ids, extent, merged)
     voxels = array_from_image(merged)
-    if voxels.shape != shape:
-        return np.zeros(shape, bool)
-    return voxels != 0
+    shape = shape_zyx(volume_node)
+    return voxels != 0 if voxels.shape == shape else np.zeros(shape, bool)
 
 
 def describe(segment, organ: Organ) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,8 @@ import SimpleITK as sitk
 from VoxelAdvSegLib.data.geometry import to_image
 from VoxelAdvSegLib.data.integrity import check_complete, without_messages
 from VoxelAdvSegLib.data.volume import Geometry
-from VoxelAdvSegLib.errors import InputError, RunError
+from VoxelAdvSegLib.errors import InputError
+from VoxelAdvSegLib.scene.files import replacing
 from VoxelAdvSegLib.scene.grids import array_from_image, shape_zyx, world_geometry
 
 # Set on every node of ours; its value says what the node is ("map", "preview image" ...).
@@ -110,30 +108,11 @@ def export_volume(volume_node, path: str | Path, compress: bool = False) -> Geom
         raise InputError("the format is not known", file=path, expected=", ".join(ENDINGS), found=path.suffix)
     geometry = world_geometry(volume_node)
     image = to_image(array_from_image(volume_node.GetImageData()), geometry)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         with without_messages():
             sitk.WriteImage(image, str(temporary), useCompression=compress)
         check_complete(temporary)  # ITK does not notice when the disk is full
     return geometry
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when all went well, else is removed."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError, InputError) as error:
-        raise RunError(
-            "the volume cannot be written", file=path, expected="a folder with room that may be written to",
-            found=" ".join(str(error).rpartition("ERROR:")[2].split())[:200],
-            do="make room, or choose another project folder",
-        ) from error  # fmt: skip
 
 
 def _is_frame(volume_node) -> bool:
