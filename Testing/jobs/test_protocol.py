@@ -25,7 +25,7 @@ from VoxelAdvSegLib.training.events import PROTOCOL
 DESCRIPTION = REPOSITORY / "docs" / "protocol.md"
 REQUEST_EXAMPLES = [
     TrainRequest(data="d.json", minutes=15.0, settings={"lr": 0.1, "patch": "32,16,16"}, init="models/é", seed=3),
-    SegmentRequest("models/a", (SegmentCase("case-0001", "a b.nii.gz", "out/Ü"), SegmentCase("2", "x", "y")), flips=True),
+    SegmentRequest("models/a", (SegmentCase("case-0001", "a b.nii.gz", "out/Ü"), SegmentCase("2", "x", "y")), True),
     ProbeRequest(kernel=False),
 ]  # fmt: skip
 

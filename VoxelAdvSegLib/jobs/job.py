@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.jobs.explain import Failure, explain_error, explain_exit
 from VoxelAdvSegLib.jobs.interpreter import Interpreter, launch
 from VoxelAdvSegLib.jobs.process import ask_to_end, is_alive, kill_tree
@@ -37,6 +37,8 @@ from VoxelAdvSegLib.jobs.pulse import Pulse, read_pulse
 from VoxelAdvSegLib.training.events import PROTOCOL, Follower
 
 POLL_SECONDS = 0.02  # of reading per call
+MOST_BYTES = 4 * 2**20  # per call
+MOST_EVENTS = 200  # per call: thousands of them at once would set off long garbage collections
 STALE_SECONDS = 60.0  # without a sign of life
 STARTING_SECONDS = 120.0  # for the first sign: a cold disk and a virus scanner take their time
 FIRST_BEAT_SECONDS = 30.0  # of a child that another process started, before it counts as lost
@@ -136,7 +138,13 @@ class Job:
         InputError when the folder holds no job of this kind.
         """
         folder = Path(folder).absolute()
-        return cls(folder, read_order(folder), None)
+        order = read_order(folder)
+        if order.request.kind != cls.kind:
+            raise InputError(
+                "the folder holds a job of another kind", file=folder, expected=cls.kind, found=order.request.kind,
+                do="choose another folder",
+            )  # fmt: skip
+        return cls(folder, order, None)
 
     @staticmethod
     def _check_folder(folder: Path, free_bytes: int) -> None:
@@ -166,11 +174,15 @@ class Job:
         """New events, and the state as of now. Returns in little more than `seconds`."""
         begin = time.perf_counter()
         gone, code = self._is_gone()  # looked at before reading: what it wrote last is then there
-        events = self._follower.read(seconds)
-        if self._follower.restarts != self._restarts:
-            self._restarts, self._ours = self._follower.restarts, False
-        for event in events:
+        events = []
+        # One by one, so that what is made of an event counts towards the time.
+        for event, _ in self._follower.take(seconds, MOST_BYTES):
+            if self._follower.restarts != self._restarts:
+                self._restarts, self._ours = self._follower.restarts, False
             self._take(event)
+            events.append(event)
+            if len(events) == MOST_EVENTS:
+                break
         self._look_at_pulse()
         self._settle(gone, code)
         self.longest_poll = max(self.longest_poll, time.perf_counter() - begin)
