@@ -60,7 +60,7 @@ def texts(entries, key, mark="v"):
 
 
 def properties(entries, mark="v"):
-    """Name -> "type access" ("-" behind it: not for forms), with the releases beside it where these are not all; the first of two types is kept."""
+    """Name -> "type access", with "-" behind it when it is not for forms; and the releases where these are not all."""
     out = {}
     for entry in entries or ():
         text = f"{entry['type']} {entry['access']}" + ("-" if entry.get("designable") is False else "")

@@ -37,7 +37,9 @@ FORM = """<?xml version="1.0" encoding="UTF-8"?>
      <property name="filters"><set>ctkPathLineEdit::Dirs|ctkPathLineEdit::Writable</set></property>
     </widget>
    </item>
-   <item><widget class="Line" name="line"><property name="orientation"><enum>Qt::Horizontal</enum></property></widget></item>
+   <item>
+    <widget class="Line" name="line"><property name="orientation"><enum>Qt::Horizontal</enum></property></widget>
+   </item>
    <item><widget class="QSpinBox" name="steps"><property name="value"><number>4</number></property></widget></item>
    <item><widget class="QProgressBar" name="bar"/></item>
   </layout>
