@@ -62,13 +62,15 @@ def accept(
 
 def restore(project: Project, case: Case, number: int) -> LabelVersion:
     """A copy of an earlier version as the newest. A draft stays: restoring is no answer to it."""
-    folder = project.case_folder(case.id) / "labels"
-    earlier = labels.read_version(folder, number)
+    roles.check_editable(case)
+    folder = project.case_folder(case.id)
+    earlier = labels.read_version(folder / "labels", number)
     version = labels.add_version(
-        folder, earlier.file, decision="restored", model=earlier.model, dice=dict(earlier.dice),
+        folder / "labels", earlier.file, decision="restored", model=earlier.model, dice=dict(earlier.dice),
         overlaps=dict(earlier.overlaps), strangers=earlier.strangers, source=number,
     )  # fmt: skip
-    project.put(roles.accepted(case, version.number))
+    case = roles.accepted(case, version.number)
+    project.put(roles.begun(case) if (folder / drafts.ABOUT).is_file() else case)
     return version
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,16 @@ FILE = "dataset.json"
 DERIVED = "training-"  # label files written here, because names of the accepted ones are not the organs'
 
 
-def build_manifest(project: Project) -> Manifest:
-    """The cases in use, named by their ids.
+def build_manifest(project: Project, label_of: Callable[[Project, Case], Path]) -> Manifest:
+    """The cases in use, named by their ids; label_of gives the file of a case's label.
 
     A flagged or unaccepted label is none: such a case counts as unlabeled, and as nothing at all if
-    it is a validation case. Raises InputError when a label's file is damaged.
+    it is a validation case.
     """
     training, unlabeled, validation = [], [], []
     for case in project.cases:
         if case.has_usable_label:
-            labeled = LabeledCase(case.id, case.image, _training_label(project, case))
+            labeled = LabeledCase(case.id, case.image, label_of(project, case))
             (validation if case.role == "validation" else training).append(labeled)
         elif case.role in ("labeled", "unlabeled"):
             unlabeled.append(UnlabeledCase(case.id, case.image))
@@ -53,11 +54,12 @@ def build_manifest(project: Project) -> Manifest:
 def write_manifest(project: Project) -> Path:
     """dataset.json with absolute paths; to be read with `anywhere`.
 
-    Raises ProjectError when there is no organ or no labeled case.
+    Raises ProjectError when there is no organ or no labeled case, InputError when a label in use is
+    damaged or has none of the organs.
     """
     if not project.organs:
         raise _lacking(project, "no organs", "add the organs to be learned")
-    manifest = build_manifest(project)
+    manifest = build_manifest(project, training_label)
     if not manifest.training:
         raise _lacking(project, "no labeled case", "segment and accept at least one case")
     content = {
@@ -94,7 +96,15 @@ def what_is_missing(project: Project, unlabeled: bool) -> str:
     return ""
 
 
-def _training_label(project: Project, case: Case) -> Path:
+def label_to_examine(project: Project, case: Case) -> Path:
+    """As training_label; a label that cannot be used is examined as it is, to be told what is wrong with it."""
+    try:
+        return training_label(project, case)
+    except (InputError, ProjectError):
+        return labels.version_file(project.case_folder(case.id) / "labels", case.label or 0)
+
+
+def training_label(project: Project, case: Case) -> Path:
     """The current label, or one derived from it when its segments are called otherwise than the organs."""
     assert case.label is not None
     folder = project.case_folder(case.id)
@@ -102,7 +112,11 @@ def _training_label(project: Project, case: Case) -> Path:
     segments = list_segments(read_header(file))
     meant = [(name, find_organ(project.organs, name, code)) for name, code in segments]
     found = [organ.name for _, organ in meant if organ]
-    if len(set(found)) == len(found) and all(organ is None or same_name(name, organ.name) for name, organ in meant):
+    if (
+        found
+        and len(set(found)) == len(found)
+        and all(organ is None or same_name(name, organ.name) for name, organ in meant)
+    ):
         return file
     wanted = json.dumps([(organ.name, organ.names, organ.terminology) for organ in project.organs])
     derived = folder / f"{DERIVED}{case.label:04}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}.seg.nrrd"

@@ -68,7 +68,7 @@ def add_version(folder: Path, file: Path, **facts: Any) -> LabelVersion:
     with written_or_told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         number = max((_number(path) for path in folder.iterdir()), default=0) + 1
-        target = _file(folder, number)
+        target = version_file(folder, number)
         partial = folder / f".{number:04}{PARTIAL}.seg.nrrd"
         copy_file(file, partial)
         move(partial, target)
@@ -87,7 +87,7 @@ def read_versions(folder: Path) -> tuple[LabelVersion, ...]:
 
 def read_version(folder: Path, number: int) -> LabelVersion:
     """Raises ProjectError when there is no such version, or its description is damaged."""
-    about, file = _about(folder, number), _file(folder, number)
+    about, file = _about(folder, number), version_file(folder, number)
     if not (about.is_file() and file.is_file()):
         raise ProjectError(
             f"there is no label version {number}", file=folder, expected=f"{file.name} and {about.name}",
@@ -131,7 +131,7 @@ def _number(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _file(folder: Path, number: int) -> Path:
+def version_file(folder: Path, number: int) -> Path:
     return folder / f"{number:04}.seg.nrrd"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project import (
     acceptance,
@@ -27,167 +24,27 @@ from VoxelAdvSegLib.project import (
 )
 from VoxelAdvSegLib.project import organs as organ_list
 from VoxelAdvSegLib.project.adding import Added, Report, Write, quiet
-from VoxelAdvSegLib.project.disk import is_partial, remove, written_or_told
 from VoxelAdvSegLib.project.drafts import Draft
-from VoxelAdvSegLib.project.findings import Findings, Memory
+from VoxelAdvSegLib.project.findings import Findings
+from VoxelAdvSegLib.project.folder import ProjectFolder
 from VoxelAdvSegLib.project.labels import LabelVersion
-from VoxelAdvSegLib.project.lock import FolderLock
 from VoxelAdvSegLib.project.models import Model
 from VoxelAdvSegLib.project.predictions import Prediction
-from VoxelAdvSegLib.project.records import Case, Content, ProjectOrgan, now
+from VoxelAdvSegLib.project.records import Case, ProjectOrgan
 from VoxelAdvSegLib.project.review import Queue, order_queue
 from VoxelAdvSegLib.project.rounds import Rounds
 from VoxelAdvSegLib.project.runs import Alive, Run
-from VoxelAdvSegLib.project.segmentation import find_organ
 from VoxelAdvSegLib.project.storage import Stored
-from VoxelAdvSegLib.project.store import FILE, Store
 
 
-class Project:
+class Project(ProjectFolder):
     """An open project. Every change is on the disk when its method returns.
 
     One program at a time has a project open, and uses it from one thread. Methods raise
     ProjectError for what cannot be, InputError for scans and segmentations that cannot be used.
     """
 
-    def __init__(self, folder: Path, store: Store, lock: FolderLock, content: Content) -> None:
-        self.path = folder
-        self._store = store
-        self._lock = lock
-        self._content = content
-        self._batches = 0
-        self.memory = Memory(folder)
-
-    # --- opening ------------------------------------------------------------------------------
-
-    @staticmethod
-    def is_project(folder: str | Path) -> bool:
-        return (Path(folder) / FILE).is_file()
-
-    @classmethod
-    def create(cls, folder: str | Path, name: str) -> Project:
-        """A new project in a new or empty folder."""
-        folder = Path(folder).absolute()
-        if not name.strip():
-            raise ProjectError("the project has no name", expected="a name", found="nothing", do="type a name")
-        if folder.exists() and not folder.is_dir():
-            raise _not_empty(folder, "a file")
-        if folder.is_dir() and any(path.name not in (".lock", ".lock.json") for path in folder.iterdir()):
-            raise _not_empty(folder, "a project" if cls.is_project(folder) else "a folder with other files")
-        with written_or_told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock(folder)
-        lock.take()
-        try:
-            project = cls(folder, Store(folder), lock, Content(str(uuid.uuid4()), name.strip(), now()))
-            project.save()
-        except BaseException:
-            lock.release()
-            raise
-        return project
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Project:
-        """The project of a folder. What a killed program left unfinished in it is cleared away."""
-        folder = Path(folder).absolute()
-        store = Store(folder)
-        store.read()  # a folder without a project is not locked, and nothing is written into it
-        lock = FolderLock(folder)
-        lock.take()
-        try:
-            content = store.read()
-            store.back_up()
-            _clear_partial(folder)
-        except BaseException:
-            lock.release()
-            raise
-        return cls(folder, store, lock, content)
-
-    def close(self) -> None:
-        """Lets other programs open the project. This object is then of no more use."""
-        self._lock.release()
-
-    def __enter__(self) -> Project:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    # --- saving -------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Changes within are saved together at the end, also when it ends by an error."""
-        self._batches += 1
-        try:
-            yield
-        finally:
-            self._batches -= 1
-            if not self._batches:
-                self.save()
-
-    def save(self) -> None:
-        if not self._batches:
-            self._store.write(self._content)
-
-    # --- the whole ----------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        return self._content.id
-
-    @property
-    def name(self) -> str:
-        return self._content.name
-
-    def rename(self, name: str) -> None:
-        if not name.strip():
-            raise ProjectError("the project has no name", expected="a name", found="nothing", do="type a name")
-        self._content.name = name.strip()
-        self.save()
-
-    @property
-    def content(self) -> Content:
-        """What project.json holds, for the modules of this package; others use the methods."""
-        return self._content
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return self._content.settings
-
-    def set_setting(self, key: str, value: Any) -> None:
-        """value: anything that JSON can hold."""
-        self._content.settings[key] = value
-        self.save()
-
     # --- cases --------------------------------------------------------------------------------
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        return tuple(self._content.cases.values())
-
-    def case(self, case_id: str) -> Case:
-        if case_id not in self._content.cases:
-            raise ProjectError(
-                f"there is no case {case_id}", file=self.path, expected="a case of the project", found="none",
-                do="choose another case",
-            )  # fmt: skip
-        return self._content.cases[case_id]
-
-    def case_of_image(self, image: str | Path) -> Case | None:
-        """The case whose scan lies at a path."""
-        wanted = Path(image).absolute()
-        return next((case for case in self.cases if case.image == wanted), None)
-
-    def case_folder(self, case_id: str) -> Path:
-        return self.path / "cases" / self.case(case_id).id
-
-    def put(self, case: Case) -> Case:
-        """Takes a case in, or its changes, and saves; the time of change is set here."""
-        case = replace(case, changed=now())
-        self._content.cases[case.id] = case
-        self.save()
-        return case
 
     def rename_case(self, case_id: str, name: str) -> Case:
         if not name.strip():
@@ -227,7 +84,7 @@ class Project:
 
     def findings(self, report: Report = quiet) -> Findings:
         """What is wrong or remarkable by case id, "" for all together; only changed files are read."""
-        return findings.examine(self, dataset.build_manifest(self), report)
+        return findings.examine(self, dataset.build_manifest(self, dataset.label_to_examine), report)
 
     def known_findings(self) -> Findings:
         """As `findings` at the last time; no scan is opened."""
@@ -249,18 +106,6 @@ class Project:
         return roles.draw_validation(self, fraction)
 
     # --- organs -------------------------------------------------------------------------------
-
-    @property
-    def organs(self) -> tuple[ProjectOrgan, ...]:
-        return tuple(self._content.organs)
-
-    @property
-    def training_organs(self) -> tuple[Organ, ...]:
-        return self._content.training_organs
-
-    def organ_of(self, segment_name: str, terminology: str = "") -> ProjectOrgan | None:
-        """The organ that a segment means, by name, else by code."""
-        return find_organ(self._content.organs, segment_name, terminology)
 
     def set_organs(self, organs: Sequence[ProjectOrgan]) -> None:
         """The whole list; its order is that of the classes."""
@@ -455,20 +300,3 @@ class Project:
     def clean(self, kinds: Iterable[str], alive: Alive | None = None) -> int:
         """Removes kinds that can be made again; returns the bytes that became free."""
         return storage.clean(self, kinds, alive)
-
-
-def _not_empty(folder: Path, found: str) -> ProjectError:
-    return ProjectError(
-        "a project needs a folder of its own", file=folder, expected="a new or empty folder", found=found,
-        do="open the project" if found == "a project" else "choose a new folder",
-    )  # fmt: skip
-
-
-def _clear_partial(folder: Path) -> None:
-    """Removes what was being written when a program ended; drafts and predictions see to their own."""
-    cases = folder / "cases"
-    for place in (folder, cases, folder / "models", *cases.glob("case-*/labels")):
-        if place.is_dir():
-            for path in [path for path in place.iterdir() if is_partial(path)]:
-                with written_or_told(path):
-                    remove(path)

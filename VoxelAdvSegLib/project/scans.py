@@ -17,7 +17,7 @@ from VoxelAdvSegLib.project.store import FILE
 LABEL_FOLDER = re.compile(r"(labels?|masks?|segs?|segmentations?|annotations?)(tr|ts|va|val)?", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"(images?|scans?|volumes?)(tr|ts|va|val)?", re.IGNORECASE)
 LABEL_WORD = re.compile(r"[ _.\-](labels?|labelmap|masks?|segs?|segmentations?)$", re.IGNORECASE)
-CHANNEL = re.compile(r"_\d{4}$")  # nnU-Net writes case_0000 for the first channel of case
+FIRST_CHANNEL = "_0000"  # nnU-Net's addition to the image's name
 DICOM_ENDINGS = (".dcm", ".ima", "")
 
 
@@ -121,8 +121,7 @@ def _is_label(path: Path, root: Path) -> bool:
 
 def _key(path: Path, root: Path) -> tuple[str, str]:
     """What scan and label have in common: the place of their data set, and the name without its additions."""
-    name = CHANNEL.sub("", LABEL_WORD.sub("", case_name(path)))
-    return str(_set_folder(path, root)), name.casefold()
+    return str(_set_folder(path, root)), LABEL_WORD.sub("", case_name(path)).casefold()
 
 
 def _set_folder(path: Path | None, root: Path) -> Path:
@@ -137,7 +136,8 @@ def _set_folder(path: Path | None, root: Path) -> Path:
 
 
 def _label_of(image: Path, root: Path, by_key: dict[tuple[str, str], list[Path]]) -> Path | None:
-    found = by_key.get(_key(image, root), [])
+    place, name = _key(image, root)
+    found = by_key.get((place, name)) or by_key.get((place, name.removesuffix(FIRST_CHANNEL)), [])
     # A segmentation that names its segments says more than a label map beside it.
     return min(found, key=lambda path: (".seg." not in path.name.lower(), str(path)), default=None)
 
