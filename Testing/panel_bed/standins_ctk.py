@@ -70,12 +70,12 @@ class CollapsibleButton(Standin):
 
     def sizeHint(self):
         header = QtCore.QSize(QtGui.QFontMetrics(self.font()).horizontalAdvance(self.text()) + 40, self.header_height())
-        inside = self.layout().sizeHint() if self.layout() and not self._values["collapsed"] else QtCore.QSize()
+        inside = self.layout().totalSizeHint() if self.layout() and not self._values["collapsed"] else QtCore.QSize()
         return header.expandedTo(inside)
 
     def minimumSizeHint(self):
         header = QtCore.QSize(40, self.header_height())
-        inside = self.layout().minimumSize() if self.layout() and not self._values["collapsed"] else QtCore.QSize()
+        inside = self.layout().totalMinimumSize() if self.layout() and not self._values["collapsed"] else QtCore.QSize()
         return header.expandedTo(inside)
 
     def paintEvent(self, _event):
