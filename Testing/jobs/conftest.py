@@ -118,8 +118,8 @@ def tiny_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_manifest(folder)
 
 
-def tiny_training(manifest: Path, **changes: Any) -> TrainRequest:
-    return TrainRequest(data=str(manifest), settings=TINY, threads=1, **{"steps": 6, **changes})
+def tiny_training(manifest: Path, steps: int = 6, **settings: Any) -> TrainRequest:
+    return TrainRequest(data=str(manifest), settings={**TINY, **settings}, threads=1, steps=steps)
 
 
 @dataclass(frozen=True)

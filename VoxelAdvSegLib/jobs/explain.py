@@ -48,7 +48,10 @@ SIGNS: Sequence[tuple[str, str, str]] = (
         "The chosen Python does not find the library of this extension.",
         "Reinstall the extension, or choose Slicer's own Python under Installation.",
     ),
-    (r"No module named '?torch['\"\s.]|needs the package torch\b", "torch is not installed in this Python.", INSTALL),
+    (
+        r"No module named '?torch['\"]?(?:\s|$)|needs the package torch\b",
+        "torch is not installed in this Python.", INSTALL,
+    ),
     (
         r"No module named '?([\w.]+)|needs the package ([\w.]+)",
         "A package is missing in this Python: {0}.", "Install it under Installation, then try again.",
