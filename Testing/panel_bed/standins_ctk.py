@@ -15,12 +15,12 @@ Filter = QtCore.QDir.Filter
 class CollapsibleButton(Standin):
     """A header with an arrow; below it the contents, hidden while collapsed (also what is added or shown then)."""
 
-    defaults = {"collapsedHeight": 10, "contentsFrameShape": QtWidgets.QFrame.Shape.NoFrame}
+    defaults = {"collapsedHeight": 14, "contentsFrameShape": QtWidgets.QFrame.Shape.NoFrame}
 
     def build(self):
         self._changing = False
         self._shown = {}  # child -> whether it shows when expanded
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.MinimumExpanding, QtWidgets.QSizePolicy.Policy.Preferred)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
         self.setCheckable(True)
         self.setChecked(True)
         self.setContentsMargins(0, self.header_height(), 0, 0)

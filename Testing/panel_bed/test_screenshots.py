@@ -13,7 +13,9 @@ from PySide6 import QtGui
 def pixels(image):
     image = image.convertToFormat(QtGui.QImage.Format.Format_RGB888)
     flat = np.frombuffer(image.constBits(), np.uint8)
-    return flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()].reshape(image.height(), -1, 3)
+    return (
+        flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()].reshape(image.height(), -1, 3).copy()
+    )
 
 
 def panel(*texts, wrap=False):
@@ -27,6 +29,8 @@ def panel(*texts, wrap=False):
         label = qt.QLabel(text)
         label.objectName = text.split()[0].lower()
         label.wordWrap = wrap
+        if wrap:  # a section is never narrower than its size hint, and a wrapped label wishes for long lines
+            label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Minimum)
         inside.addWidget(label)
     return top
 
