@@ -188,3 +188,39 @@ def test_ctrl_c_ends_with_130_and_no_traceback(write_scans):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "interrupted\n"
+
+
+def test_files_outside_the_manifests_folder_need_to_be_allowed(tmp_path, write_scans):
+    manifest = json.loads(write_scans().read_text())
+    for split in ("training", "unlabeled"):
+        manifest[split] = [
+            {
+                key: str(tmp_path / file)
+                for key, file in (entry if isinstance(entry, dict) else {"image": entry}).items()
+            }
+            for entry in manifest[split]
+        ]
+    manifest["validation"] = manifest["training"]
+    path = tmp_path / "project" / "dataset.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(manifest))
+    for command in (
+        ["doctor", "--data", path],
+        [
+            "evaluate",
+            "--data",
+            path,
+            "--split",
+            "validation",
+            "--predictions",
+            tmp_path,
+            "--output",
+            tmp_path / "r.json",
+        ],
+        ["train", "--data", path, "--run", tmp_path / "run", "--steps", "1"],
+    ):
+        code, out, err = run(*command)
+        assert code != 0
+        assert "leaves the folder of the manifest" in " ".join((out + err).split())
+        code, out, err = run(*command, "--anywhere")
+        assert "leaves the folder" not in " ".join((out + err).split())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from VoxelAdvSegLib.data.doctor import check_training_data, content_hash, examine
+from VoxelAdvSegLib.data.doctor import check_training_data, content_hash, diagnose, examine, examine_case
 from VoxelAdvSegLib.data.manifest import read_manifest
 from VoxelAdvSegLib.errors import InputError
 
@@ -351,3 +351,34 @@ def test_a_real_scan_with_swapped_parotids_is_noticed(shared_data, tmp_path):
     path.write_text(json.dumps(content))
     (odd,) = [finding for finding in examine(path).findings if finding.case == "hn_001"]
     assert odd.message == "left parotid lies on the patient's right of right parotid"
+
+
+def test_one_case_may_be_looked_at_by_itself_and_remembered(data):
+    """The seam for whoever keeps what was found: each case is looked at once, the comparison is always made."""
+    manifest = read_manifest(data.path)
+    seen = []
+
+    def look(case, role, manifest):
+        seen.append((case.name, role))
+        return examine_case(case, role, manifest)
+
+    whole = examine(data.path)
+    own = diagnose(manifest, look=look)
+    assert seen == [(name, role) for role, names in SPLIT_NAMES.items() for name in names]
+    assert own.findings == whole.findings
+    assert [vars(case) for case in own.cases] == [vars(case) for case in whole.cases]
+
+
+SPLIT_NAMES = {"training": "abcd", "unlabeled": "xy", "validation": "v"}
+
+
+def test_files_anywhere_are_examined_when_that_is_allowed(data, tmp_path):
+    inside = tmp_path / "project"
+    inside.mkdir()
+    content = json.loads(data.path.read_text())
+    for split in ("training", "unlabeled", "validation"):
+        content[split] = [{key: str(tmp_path / file) for key, file in entry.items()} for entry in content[split]]
+    path = inside / "dataset.json"
+    path.write_text(json.dumps(content))
+    assert not examine(path).usable
+    assert examine(path, anywhere=True).findings == ()

@@ -220,3 +220,51 @@ def test_a_mistyped_key_is_guessed(write):
     with pytest.raises(InputError, match="unknown key 'validaton'") as caught:
         read_manifest(write(validaton=[]))
     assert caught.value.do == "write 'validation', or remove the key"
+
+
+def test_a_manifest_of_ones_own_may_name_files_anywhere(write, tmp_path):
+    elsewhere = tmp_path.parent / f"{tmp_path.name} elsewhere"
+    elsewhere.mkdir()
+    for name in ("scan.nii.gz", "label.seg.nrrd"):
+        (elsewhere / name).touch()
+    path = write(
+        training=[{"image": str(elsewhere / "scan.nii.gz"), "label": f"../{elsewhere.name}/label.seg.nrrd"}],
+        unlabeled=["images/a.nii.gz"],
+    )
+    with pytest.raises(InputError, match="leaves the folder"):
+        read_manifest(path)
+    manifest = read_manifest(path, anywhere=True)
+    assert manifest.training == (LabeledCase("scan", elsewhere / "scan.nii.gz", elsewhere / "label.seg.nrrd"),)
+    assert manifest.unlabeled[0].image == tmp_path / "images" / "a.nii.gz"
+    with pytest.raises(InputError, match="leaves the folder"):
+        read_manifest(write(unlabeled=[""]), anywhere=True)
+    with pytest.raises(InputError, match="does not exist"):
+        read_manifest(write(unlabeled=[str(elsewhere / "none.nii.gz")]), anywhere=True)
+
+
+def test_an_entry_may_name_its_case(write):
+    manifest = read_manifest(
+        write(
+            training=[{"name": "case-0001", **entry("a")}],
+            unlabeled=[{"name": "case-0002", "image": "images/b.nii.gz"}, "images/c.nii.gz"],
+        )
+    )
+    assert [case.name for split in ("training", "unlabeled") for case in manifest.split(split)] == [
+        "case-0001", "case-0002", "c",
+    ]  # fmt: skip
+
+
+def test_two_files_of_one_name_may_have_names_of_their_own(write):
+    pair = ["images/a.nii.gz", "labels/a.nii.gz"]
+    with pytest.raises(InputError, match="two cases of 'unlabeled' are called a"):
+        read_manifest(write(unlabeled=pair))
+    named = [{"name": f"case {number}", "image": image} for number, image in enumerate(pair)]
+    assert [case.name for case in read_manifest(write(unlabeled=named)).unlabeled] == ["case 0", "case 1"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "..\\x", "C:x", 7, None, ["a"]])
+def test_a_strange_name_of_a_case_is_refused(write, name):
+    problems = []
+    read_manifest(write(unlabeled=[{"name": name, "image": "images/a.nii.gz"}]), problems)
+    (problem,) = problems
+    assert "strange name" in problem.error.what
