@@ -91,7 +91,14 @@ class _Queue:
                 case, "failed", text=str(error), what=error.what, expected=error.expected, found=error.found,
                 do=error.do, file=error.file,
             )  # fmt: skip
-        except (MemoryError, RuntimeError) as error:  # of torch: out of memory, a broken driver
+        except OSError as error:
+            print(f"{case.id}: {error}", flush=True)
+            self._finish(
+                case, "failed", text=str(error), what="a file of this scan cannot be read or written",
+                file=error.filename, expected="a folder with room that may be written to",
+                found=error.strerror or str(error), do="make room, or choose another project folder",
+            )  # fmt: skip
+        except (MemoryError, RuntimeError) as error:  # out of memory, a broken driver
             print(f"{case.id}: {type(error).__name__}: {error}", flush=True)
             self._finish(case, "failed", text=f"{type(error).__name__}: {error}")
         else:

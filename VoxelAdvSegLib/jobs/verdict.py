@@ -14,6 +14,7 @@ from VoxelAdvSegLib.jobs.installation import Device, Installation, is_built_for
 OLDEST_PYTHON = (3, 10)
 LITTLE_CARD_BYTES = 4 * 2**30
 FEW_STEPS = 1000  # below, a model is rough
+NOT_BUILT_FOR = "no kernel image is available"  # in CUDA's own words
 PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s:'\",;()]+){2,}")
 STEPS_SHARE = 0.85  # of a budget, as the course of a training plans it
 
@@ -171,10 +172,9 @@ def _packages(found: Installation) -> Iterator[Finding]:
 
 def _devices(found: Installation) -> Iterator[Finding]:
     for device in found.devices:
-        unfit = (
-            device.capability is not None
-            and not found.torch_rocm
-            and not is_built_for(device.capability, found.built_for)
+        unfit = device.capability is not None and (
+            NOT_BUILT_FOR in (device.error or "")
+            or (not found.torch_rocm and not is_built_for(device.capability, found.built_for))
         )
         severity = "error" if device.is_cpu else "warning"
         if unfit and device.error is not None:
@@ -207,7 +207,7 @@ def _cause(error: str) -> tuple[str, str]:
 def _action(cure: str) -> str:
     if "driver" in cure and "torch" not in cure:
         return "update driver"
-    if "another Python" in cure:
+    if "another Python" in cure or "own Python" in cure:
         return "choose python"
     return "install torch" if "torch" in cure else ""
 
