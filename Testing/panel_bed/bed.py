@@ -12,9 +12,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before the first import
 import shiboken6
 import slicer
 import slicer.util
-from panel_bed import application, packaging, parameter_node, pythonqt, qt_module, scripted, standins
+from panel_bed import application, extensions, packaging, parameter_node, pythonqt, qt_module, scripted, standins
 from panel_bed.dialogs import answers
 from panel_bed.pythonqt import Proxy, emit, unwrap
+from panel_bed.standins_segments import SegmentEditor
 from PySide6 import QtCore, QtWidgets
 from slicer_bed.application import Application as SceneApplication
 
@@ -35,6 +36,8 @@ class Bed:
         self.testing = False
         self.answers = answers
         answers.start()
+        SegmentEditor.holders.clear()
+        extensions.add_sample_data()
         self.status_messages = []
         self.module_objects, self._python_modules, self._kept = {}, {}, []
         (self.folder / "temporary").mkdir(parents=True, exist_ok=True)
@@ -110,6 +113,11 @@ class Bed:
         """Does what the module factory does at the start of Slicer: runs the file and makes the module object."""
         path = Path(path)
         name = path.stem
+        if (path.parent / "__init__.py").exists():
+            raise ImportError(f"{path.parent}: a package there would hide the module file")
+        others = [other.name for other in path.parent.glob("*.py") if f"class {other.stem}(" not in other.read_text()]
+        if others:
+            raise ImportError(f"{path.parent}: Slicer takes every .py there for a module: {', '.join(others)}")
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(name, path)
@@ -139,6 +147,12 @@ class Bed:
 
     def leave_module(self, name):
         self.module_objects[name].representation.do_exit()
+        self._nothing_held("after leaving the panel")
+
+    def _nothing_held(self, when):
+        """Shortcuts and view observers of an embedded Segment Editor would work on in the whole application."""
+        held = [editor for editor in SegmentEditor.holders if editor.holds_views or editor.holds_shortcuts]
+        assert not held, f"the Segment Editor still holds views or shortcuts {when}"
 
     def reload_module(self, name):
         getattr(slicer.modules, f"{name}Widget").onReload()
@@ -170,6 +184,18 @@ class Bed:
     def emit(self, widget, signature, *args):
         emit(widget, signature, *args)
 
+    def add_pytorch(self, installed=False, fails=None):
+        """Puts the PyTorch extension in place, which is absent otherwise; returns what will be asked of it."""
+        installation = extensions.TorchInstallation(installed, fails)
+        extensions.add_pytorch(installation)
+        return installation
+
+    def samples(self):
+        return extensions.samples()
+
+    def download_sample(self, name):
+        return extensions.download(name)
+
     def inside(self, widget):
         """The stand-in or PySide6 object behind a proxy, to look at what Slicer hides."""
         return unwrap(widget)
@@ -179,6 +205,7 @@ class Bed:
         for name, module in list(self.module_objects.items()):
             if getattr(module, "representation", None) is not None:
                 self.unload_module(name)
+        held = list(SegmentEditor.holders)
         self.scene_application.close()
         for name in self.module_objects:
             sys.modules.pop(name, None)
@@ -192,8 +219,11 @@ class Bed:
         self.process()
         slicer.util.showStatusMessage = _first["showStatusMessage"]
         packaging.install("5.13")
+        extensions.remove()
         pythonqt.releases[:] = list(pythonqt.manifest.RELEASES)
         shutil.rmtree(self.folder / "settings", ignore_errors=True)
+        SegmentEditor.holders.clear()
+        assert not held, "the Segment Editor still holds views or shortcuts after the panel's cleanup"
 
 
 def _install():

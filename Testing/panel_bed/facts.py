@@ -14,7 +14,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 MODULES = {
     "annotations", "cameras", "colors", "cropvolume", "data", "dicom", "markups", "models", "plots", "sampledata",
     "segmenteditor", "segmentations", "segmentstatistics", "sequences", "subjecthierarchy", "tables", "terminologies",
-    "texts", "transforms", "units", "volumerendering", "volumes",
+    "sampleDataSources", "texts", "transforms", "units", "volumerendering", "volumes",
 }  # fmt: skip
 NAMES_IN_SLICER = {"app", "modules", "mrmlScene", "selfTests", "util"}
 RETURNS = {  # of Qt's own methods, which the manifest has without signatures

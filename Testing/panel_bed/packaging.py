@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import slicer
+import slicer.util
 from packaging.requirements import Requirement
 from panel_bed.dialogs import Question, answers
 
@@ -76,6 +77,14 @@ def pip_uninstall(requirements, blocking=True, logCallback=None, completedCallba
     _install([requirements] if isinstance(requirements, str) else list(requirements))
 
 
+_real = {}
+
+
+def _old_pip_install(requirements):
+    """slicer.util.pip_install of 5.10: waits, and takes nothing but the requirements."""
+    _install([requirements] if isinstance(requirements, str) else list(requirements))
+
+
 def tr(text):
     """The text; a placeholder that was filled before translation cannot be found by translators."""
     if not isinstance(text, str):
@@ -101,6 +110,9 @@ def install(release):
     sys.modules.pop("slicer.packaging", None)
     if hasattr(slicer, "packaging"):
         del slicer.packaging
+    if "pip_install" not in _real:
+        _real["pip_install"] = slicer.util.pip_install
+    slicer.util.pip_install = _old_pip_install if release == "5.10" else _real["pip_install"]
     if release == "5.10":
         sys.modules["slicer.packaging"] = None  # importing it raises ModuleNotFoundError
         return

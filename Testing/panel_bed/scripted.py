@@ -27,6 +27,13 @@ class ScriptedLoadableModule:
         parent.dependencies = []
         parent.contributors = []
         parent.helpText = ""
+        for ending in ("svg", "png"):
+            icon = Path(self.resourcePath(f"Icons/{self.moduleName}.{ending}"))
+            if icon.is_file():
+                import qt
+
+                parent.icon = qt.QIcon(str(icon))
+                break
         parent.acknowledgementText = ""
 
     def resourcePath(self, filename):

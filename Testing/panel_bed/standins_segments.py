@@ -303,21 +303,24 @@ class SegmentEditor(SceneWidget):
     def do_availableEffectNames(self):
         return list(self.effects)
 
-    def do_setupViewObservations(self):
-        self.holds_views = True
-        if self not in self.holders:
-            self.holders.append(self)
-
-    def do_removeViewObservations(self):
-        self.holds_views = False
+    def _hold(self, views, shortcuts):
+        self.holds_views, self.holds_shortcuts = views, shortcuts
         if self in self.holders:
             self.holders.remove(self)
+        if views or shortcuts:
+            self.holders.append(self)
+
+    def do_setupViewObservations(self):
+        self._hold(True, self.holds_shortcuts)
+
+    def do_removeViewObservations(self):
+        self._hold(False, self.holds_shortcuts)
 
     def do_installKeyboardShortcuts(self, _parent=None):
-        self.holds_shortcuts = True
+        self._hold(self.holds_views, True)
 
     def do_uninstallKeyboardShortcuts(self):
-        self.holds_shortcuts = False
+        self._hold(self.holds_views, False)
 
     def do_saveStateForUndo(self):
         self.undo_states += 1

@@ -1,6 +1,7 @@
 """The scripted person: every dialog needs an answer, every answer a dialog."""
 
 import contextlib
+import importlib
 
 import pytest
 import qt
@@ -143,4 +144,8 @@ def test_packages(bed, tmp_path):
 @pytest.mark.parametrize("bed", [{"release": "5.10"}], indirect=True)
 def test_no_packaging_in_5_10(bed):
     with pytest.raises(ImportError):
-        import slicer.packaging  # noqa: F401
+        importlib.import_module("slicer.packaging")
+    bed.answers.expect("pip", None, "torch")
+    slicer.util.pip_install("torch")
+    with pytest.raises(TypeError):
+        slicer.util.pip_install("torch", blocking=False)

@@ -1,5 +1,6 @@
 """The life of a scripted module: factory, panel, entering, reload, unloading."""
 
+import pytest
 import slicer
 import slicer.util
 
@@ -83,3 +84,41 @@ def test_one_parameter_node_in_each_scene(bed, tmp_path):
     assert logic.getParameterNode() is node
     slicer.mrmlScene.Clear(1)
     assert logic.getParameterNode() is not node
+
+
+def test_files_that_slicer_would_take_for_modules(bed, tmp_path):
+    (tmp_path / "helper.py").write_text("x = 1\n")
+    with pytest.raises(ImportError, match=r"helper\.py"):
+        load(bed, tmp_path)
+    (tmp_path / "helper.py").unlink()
+    (tmp_path / "__init__.py").touch()
+    with pytest.raises(ImportError, match="hide"):
+        load(bed, tmp_path)
+
+
+def test_samples(bed):
+    from SampleData import SampleDataLogic
+
+    got = []
+    SampleDataLogic.registerCustomSampleDataSource(
+        category="VoxelAdvSeg", sampleName="Phantoms", customDownloader=lambda source: got.append(source.sampleName)
+    )
+    assert bed.samples() == [("VoxelAdvSeg", "Phantoms")]
+    bed.download_sample("Phantoms")
+    assert got == ["Phantoms"]
+    with pytest.raises(ValueError, match="no uris"):
+        SampleDataLogic.registerCustomSampleDataSource(sampleName="x", uris=["http://x"])
+    with pytest.raises(TypeError):
+        SampleDataLogic.registerCustomSampleDataSource(name="x")
+
+
+def test_the_pytorch_extension_is_absent_until_it_is_added(bed):
+    with pytest.raises(ModuleNotFoundError):
+        import PyTorchUtils
+    installation = bed.add_pytorch()
+    import PyTorchUtils
+
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    assert not logic.torchInstalled()
+    logic.installTorch(askConfirmation=True)
+    assert logic.torchInstalled() and installation.calls == [(True, None, None)]

@@ -12,10 +12,8 @@ from PySide6 import QtGui
 
 def pixels(image):
     image = image.convertToFormat(QtGui.QImage.Format.Format_RGB888)
-    flat = np.frombuffer(image.constBits(), np.uint8)
-    return (
-        flat.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()].reshape(image.height(), -1, 3).copy()
-    )
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].reshape(image.height(), -1, 3).copy()  # the image's memory goes
 
 
 def panel(*texts, wrap=False):

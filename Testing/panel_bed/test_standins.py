@@ -254,6 +254,10 @@ def test_segment_editor_holds_and_lets_go(bed, segmentation):
     effect.setParameter("MinimumThreshold", 3)
     assert editor.activeEffect() is effect and node.GetActiveEffectName() == "Threshold"
     assert effect.parameter("MinimumThreshold") == "3"
+    with pytest.raises(AssertionError, match="still holds"):
+        editor.installKeyboardShortcuts()
+        bed._nothing_held("now")
+    editor.uninstallKeyboardShortcuts()
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
     assert factory.connect("effectRegistered(QString)", seen.append)
 
