@@ -108,6 +108,7 @@ def test_a_manifest_comes_with_its_splits(tmp_path, project):
     pair = {name: {"image": f"{name}.nrrd", "label": f"{name}_l.nrrd"} for name in "abcde"}
     content = {
         "labels": {"0": "background", "1": "liver"},
+        "modality": {"0": "CT"},
         "training": [pair["a"], pair["b"]],
         "unlabeled": ["c.nrrd"],
         "validation": [pair["d"]],
@@ -119,6 +120,7 @@ def test_a_manifest_comes_with_its_splits(tmp_path, project):
         "a": "labeled", "b": "labeled", "c": "unlabeled", "d": "validation", "e": "excluded",
     }  # fmt: skip
     assert project.case(by_name(project)["c"].id).label is None
+    assert project.settings["modality"] == "CT"
     assert project.validation["cases"] == [by_name(project)["d"].id]
     with pytest.raises(ProjectError, match="drawn before"):
         project.draw_validation()
@@ -307,6 +309,16 @@ def test_a_label_from_a_file_of_any_format(tmp_path, project, filled):
     assert [organ.name for organ in project.organs] == ["label 1"]
     with pytest.raises(InputError, match="no such label"):
         project.add_label(case_id, tmp_path / "none.nrrd")
+
+
+def test_a_moved_scan_is_found_again_and_no_other_is_taken_for_it(tmp_path, project, filled):
+    case_id, other = filled(0, 2)
+    image = project.case(case_id).image
+    moved = image.rename(tmp_path / "moved.nrrd")
+    with pytest.raises(InputError, match="not the scan of scan 0"):
+        project.relocate_case(case_id, project.case(other).image)
+    assert project.case(case_id).image == image
+    assert project.relocate_case(case_id, moved).image == moved
 
 
 def test_progress_is_told_by_name(tmp_path, project):

@@ -220,6 +220,31 @@ def test_a_disk_that_refuses_to_write_is_told_and_the_project_stays(tmp_path, pr
     assert not list(project.path.rglob("*.partial"))
 
 
+def test_a_file_that_is_held_for_a_moment_is_waited_for(tmp_path, project, monkeypatch):
+    """As a virus scanner does on Windows."""
+    replaced = Path.replace
+    refusals = [PermissionError(13, "in use")] * 3
+
+    def replace(path, target):
+        if refusals:
+            raise refusals.pop()
+        return replaced(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(disk, "MOVE_PAUSE", 0)
+    monkeypatch.setattr(disk, "MOVE_ATTEMPTS", 4)
+    project.rename("after all")
+    refusals += [PermissionError(13, "in use")] * 4
+    with pytest.raises(ProjectError, match="cannot be written"):
+        project.rename("not this time")
+
+
+def test_what_a_system_puts_into_folders_is_no_content(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / ".DS_Store").touch()
+    Project.create(tmp_path / "p", "p").close()
+
+
 def test_a_folder_in_which_no_file_can_be_made_is_told(project, monkeypatch):
     project.close()
     opened = Path.open

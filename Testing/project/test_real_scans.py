@@ -53,17 +53,12 @@ def test_a_training_can_read_it(folder):
     assert [len(manifest.split(split)) for split in ("training", "unlabeled", "validation")] == [30, 120, 10]
 
 
-def test_a_manifest_of_the_shared_set_gives_its_roles(tmp_path, shared_data):
-    with Project.create(tmp_path / "p", "h") as project:
-        project.add_manifest(shared_data / "hippocampus" / "dataset_10.json")
-        roles = [case.role for case in project.cases]
-        assert [roles.count(role) for role in ("labeled", "unlabeled", "validation")] == [10, 120, 30]
-
-
-def test_six_organs_with_sides_get_their_codes(tmp_path, shared_data):
+def test_a_manifest_gives_its_roles_and_organs_with_sides_get_their_codes(tmp_path, shared_data):
     with Project.create(tmp_path / "p", "Kopf") as project:
         project.add_manifest(shared_data / "headneck" / "dataset_5.json")
+        roles = [case.role for case in project.cases]
         codes = {organ.name: organ.terminology for organ in project.organs}
+    assert [roles.count(role) for role in ("labeled", "unlabeled", "validation")] == [5, 20, 4]
     assert "45289007^Parotid gland" in codes["right parotid"]
     assert "24028007^Right" in codes["right parotid"]
     assert "7771000^Left" in codes["left parotid"]

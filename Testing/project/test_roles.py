@@ -104,7 +104,11 @@ def test_flags_need_a_reason_and_take_the_label_out_of_use(filled, project):
 def test_excluded_cases_are_not_taken_up(filled, project):
     (case_id,) = filled(1)
     project.set_role(case_id, "excluded")
-    for act in (project.reopen, lambda i: project.accept(i, project.label_file(i), decision="corrected")):
+    for act in (
+        project.reopen,
+        lambda i: project.accept(i, project.label_file(i), decision="corrected"),
+        lambda i: project.restore(i, 1),
+    ):
         with pytest.raises(ProjectError, match="excluded"):
             act(case_id)
 

@@ -92,6 +92,8 @@ def add_manifest(project: Project, path: Path, report: Report) -> Added:
     manifest = read_manifest(path, problems, anywhere=True)
     check_roles(manifest)
     values = tuple((organ.name, organ.value) for organ in manifest.organs)
+    if manifest.modality and "modality" not in project.settings:
+        project.set_setting("modality", manifest.modality)
     for organ in manifest.organs:
         importing.learn_organ(project, organ.name, None, organ.terminology)
     scans = [
@@ -156,6 +158,16 @@ def accept_draft(project: Project, case: Case) -> LabelVersion:
             do="segment the case first",
         )  # fmt: skip
     return acceptance.accept(project, case, draft.file, "imported")
+
+
+def relocate_case(project: Project, case: Case, image: Path) -> Case:
+    content = _content(read_volume(image))
+    if content != case.content:
+        raise InputError(
+            f"this is not the scan of {case.name}", file=image, expected="the same voxels", found="others",
+            do="choose the moved file itself, or add it as a new case",
+        )  # fmt: skip
+    return project.put(replace(case, image=image))
 
 
 def remove_case(project: Project, case: Case) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from VoxelAdvSegLib.errors import ProjectError
 
 PARTIAL = ".partial"  # part of the name of everything that is not finished
+# On Windows a virus scanner may hold a file for a moment, and then it cannot be replaced.
+MOVE_ATTEMPTS = 20 if os.name == "nt" else 1
+MOVE_PAUSE = 0.05  # seconds
 
 
 @contextlib.contextmanager
@@ -60,7 +64,14 @@ def read_json(path: Path) -> Any:
 
 def move(source: Path, target: Path) -> None:
     """Puts a finished file or new folder in its place, and the change of the folder on the disk."""
-    source.replace(target)
+    for left in reversed(range(MOVE_ATTEMPTS)):
+        try:
+            source.replace(target)
+            break
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(MOVE_PAUSE)
     sync_folder(target.parent)
 
 

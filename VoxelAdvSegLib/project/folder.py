@@ -18,6 +18,9 @@ from VoxelAdvSegLib.project.records import Case, Content, ProjectOrgan, now
 from VoxelAdvSegLib.project.segmentation import find_organ
 from VoxelAdvSegLib.project.store import FILE, Store
 
+# What systems put into folders by themselves, and what an earlier attempt here may have left.
+NO_CONTENT = frozenset((".DS_Store", "desktop.ini", "Thumbs.db", ".lock", ".lock.json"))
+
 P = TypeVar("P", bound="ProjectFolder")
 
 
@@ -46,7 +49,7 @@ class ProjectFolder:
             raise ProjectError("the project has no name", expected="a name", found="nothing", do="type a name")
         if folder.exists() and not folder.is_dir():
             raise _not_empty(folder, "a file")
-        if folder.is_dir() and any(path.name not in (".lock", ".lock.json") for path in folder.iterdir()):
+        if folder.is_dir() and any(path.name not in NO_CONTENT for path in folder.iterdir()):
             raise _not_empty(folder, "a project" if cls.is_project(folder) else "a folder with other files")
         with written_or_told(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,10 @@ class Project(ProjectFolder):
             raise ProjectError("a case needs a name", expected="a name", found="nothing", do="type a name")
         return self.put(replace(self.case(case_id), name=name.strip()))
 
+    def relocate_case(self, case_id: str, image: str | Path) -> Case:
+        """Finds a scan again that was moved. Raises InputError when it is another scan."""
+        return adding.relocate_case(self, self.case(case_id), Path(image).absolute())
+
     def remove_case(self, case_id: str) -> None:
         """Forgets a case that holds no work of a person; the scan itself, unless it was exported here, stays."""
         adding.remove_case(self, self.case(case_id))

@@ -69,23 +69,22 @@ def match_segments(path: Path, organs: Sequence[ProjectOrgan], image: Geometry) 
     another grid, or reaches beyond the image.
     """
     geometry, segments = read_segments(path, image)
-    boxes = {}
-    owners: dict[str, list[np.ndarray]] = {}
+    owners: dict[str, list[tuple[str, np.ndarray]]] = {}
     strangers = []
-    for number, segment in enumerate(segments):
+    for segment in segments:
         organ = find_organ(organs, segment.name, segment.terminology)
         if organ is None:
             strangers.append(segment.name)
-            continue
-        mask = segment.mask()
-        boxes[number] = mask
-        owners.setdefault(organ.name, []).append(mask)
+        else:
+            owners.setdefault(organ.name, []).append((segment.name, segment.mask()))
+    overlaps = _overlaps([part for parts in owners.values() for part in parts], geometry.shape_zyx)
     masks = {}
-    for name, parts in owners.items():
-        united = np.logical_or.reduce(parts)
+    while owners:  # one by one: a large scan's masks are not held twice
+        name, parts = owners.popitem()
+        united = np.logical_or.reduce([mask for _, mask in parts])
         if united.any():
-            masks[name] = place(united.view(np.uint8), geometry, image, path).astype(bool)
-    return Matched(masks, _overlaps(segments, boxes), tuple(strangers))
+            masks[name] = place(united.view(np.uint8), geometry, image, path).view(bool)
+    return Matched(masks, overlaps, tuple(strangers))
 
 
 def require_organs(matched: Matched, organs: Sequence[ProjectOrgan], path: Path) -> None:
@@ -99,12 +98,18 @@ def require_organs(matched: Matched, organs: Sequence[ProjectOrgan], path: Path)
         )  # fmt: skip
 
 
-def _overlaps(segments: Sequence[Segment], boxes: dict[int, np.ndarray]) -> dict[str, int]:
+def _overlaps(parts: Sequence[tuple[str, np.ndarray]], shape_zyx: tuple[int, int, int]) -> dict[str, int]:
+    """Voxels that two segments share, by "first and second"; parts: name and mask of each segment."""
+    claims = np.zeros(shape_zyx, np.uint8)
+    for _, mask in parts:
+        claims += mask
+    if not (claims > 1).any():  # as a rule; then no pair needs to be looked at
+        return {}
     found = {}
-    for first, second in combinations(boxes, 2):
-        voxels = int(np.count_nonzero(boxes[first] & boxes[second]))
+    for (first, mask), (second, other) in combinations(parts, 2):
+        voxels = int(np.count_nonzero(mask & other))
         if voxels:
-            found[f"{segments[first].name} and {segments[second].name}"] = voxels
+            found[f"{first} and {second}"] = voxels
     return found
 
 
