@@ -157,3 +157,25 @@ def test_the_cpu_is_always_there():
     assert choose_device("cpu") == CPU and choose_device("auto").type in ("cpu", "cuda")
     machine = describe_machine(CPU)
     assert machine.kind == "cpu" and machine.cores >= 1 and machine.memory_bytes > 2**20
+
+
+@pytest.mark.parametrize("looks, flips", [(False, False), (True, False), (True, True), (False, True)])
+def test_the_work_is_told_as_it_goes(looks: bool, flips: bool):
+    volume = Volume(np.random.default_rng(0).random((16, 20, 70), np.float32), Geometry((16, 20, 70), (1, 1, 1)))
+    parts: list[float] = []
+    bundle = replace(make_bundle(mirror_axes="x", stride="16,16,16"), recipe=Recipe(orient=False, intensity="scan"))
+    found = Segmenter(bundle, CPU).segment(volume, looks, flips=flips, watch=parts.append)
+    assert parts == sorted(parts) and len(parts) >= 2 and parts[-1] == 1.0 and parts[-2] < 1
+    assert set(found.confidence) == {"liver", "Left_Kidney"} and 0 <= found.certainty().score <= 1
+
+
+def test_confidence_is_that_of_the_probabilities():
+    """Logits 0, 4 v - 2, 8 v - 8 at grey levels 0, 1, 2: the winner's probability is known."""
+    geometry = Geometry((16, 16, 32), (1.0, 1.0, 1.0))
+    label, image = steps_of_grey(geometry.shape_zyx)
+    found = Segmenter(thresholding(Recipe(orient=False, intensity="fixed")), CPU).segment(Volume(image, geometry))
+    liver, kidney = found.confidence.values()
+    assert (liver.voxels, kidney.voxels) == (np.sum(label == 1), np.sum(label == 2))
+    at_one, at_two = np.exp([0, 2, 0]), np.exp([0, 6, 8])
+    assert liver.inside == pytest.approx(at_one.max() / at_one.sum(), rel=1e-4)
+    assert kidney.inside == pytest.approx(at_two.max() / at_two.sum(), rel=1e-4)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from VoxelAdvSegLib.config import Inference
-from VoxelAdvSegLib.inference.windows import predict_probabilities, slide, window_overlap
+from VoxelAdvSegLib.inference.windows import count_windows, predict_probabilities, slide, window_overlap
 
 
 def starts(size_zyx: tuple[int, ...], patch_zyx: tuple[int, ...], settings: Inference) -> list[list[int]]:
@@ -89,3 +89,22 @@ def test_flips_are_averaged_after_turning_back():
     assert torch.allclose(every.sum(0), torch.ones(4, 4, 8), atol=1e-6)
     off = predict_probabilities(LooksRight(), volume, (4, 4, 8), Inference(stride=None), flip_axes_zyx=[2])
     assert torch.equal(off, plain)
+
+
+@pytest.mark.parametrize("size", [(16, 16, 32), (9, 40, 33), (17, 16, 70), (100, 20, 64)])
+@pytest.mark.parametrize("settings", [{"stride": None}, {"stride": (18, 18, 4)}, {"stride": None, "overlap": 0.25}])
+def test_windows_are_counted_beforehand(size: tuple[int, int, int], settings: dict):
+    patch, seen = (16, 16, 32), []
+    slide(torch.zeros(1, 1, *size), patch, lambda w: w, Inference(**settings), watch=seen.append)
+    assert sum(seen) == count_windows(size, patch, Inference(**settings))
+
+
+def test_whoever_watches_may_end_the_work():
+    class EnoughError(Exception):
+        pass
+
+    def watch(windows: int) -> None:
+        raise EnoughError
+
+    with pytest.raises(EnoughError):
+        slide(torch.zeros(1, 1, 16, 16, 64), (16, 16, 16), lambda w: w, Inference(stride=None), watch=watch)
