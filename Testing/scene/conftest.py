@@ -2,6 +2,7 @@
 
 import pytest
 from slicer_bed.application import Application
+from slicer_bed.rendering import WINDOW, why_no_rendering
 from slicer_bed.vtk_errors import callback_errors, vtk_errors
 
 
@@ -16,3 +17,12 @@ def application(tmp_path):
 @pytest.fixture
 def scene(application):
     return application.scene
+
+
+@pytest.fixture
+def rendering(monkeypatch):
+    """For tests that draw: skipped, with what to install, where no off-screen window can be made."""
+    reason = why_no_rendering()
+    if reason:
+        pytest.skip(reason)
+    monkeypatch.setenv("VTK_DEFAULT_OPENGL_WINDOW", WINDOW)

@@ -11,6 +11,8 @@ import types
 from pathlib import Path
 
 import slicer
+import vtk
+from vtk.util.misc import calldata_type
 
 SCHEMA = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/"
 LOGICS = {  # name of the module -> class of its logic, and its name in the application's table
@@ -29,6 +31,10 @@ LOGICS = {  # name of the module -> class of its logic, and its name in the appl
     "units": ("vtkSlicerUnitsLogic", "Units"),
     "cropvolume": ("vtkSlicerCropVolumeLogic", "CropVolume"),
 }
+SHOWN = (  # classes with a place in the subject hierarchy
+    "vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode", "vtkMRMLPlotSeriesNode", "vtkMRMLPlotChartNode",
+    "vtkMRMLTransformNode", "vtkMRMLTextNode", "vtkMRMLModelNode", "vtkMRMLMarkupsNode",
+)  # fmt: skip
 KINDS = (
     ((".mrb", ".mrml"), "SceneFile"),
     ((".seg.nrrd", ".seg.nhdr"), "SegmentationFile"),
@@ -86,6 +92,38 @@ class Files:
         return bool(storage.WriteData(node))
 
 
+class Hierarchy:
+    """What the application's plug-in logic does: items of the subject hierarchy come and go with the nodes."""
+
+    def __init__(self, scene):
+        self.scene = scene
+        self.tags = [
+            scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, self.added),
+            scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self.removed),
+        ]
+
+    @calldata_type(vtk.VTK_OBJECT)
+    def added(self, scene, _event, node):
+        if scene.IsImporting() or node.GetHideFromEditors() or not any(map(node.IsA, SHOWN)):
+            return
+        hierarchy = scene.GetSubjectHierarchyNode()
+        if hierarchy.GetItemByDataNode(node) == hierarchy.GetInvalidItemID():
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    @calldata_type(vtk.VTK_OBJECT)
+    def removed(self, scene, _event, node):
+        if scene is None or scene.IsClosing() or not any(map(node.IsA, SHOWN)):
+            return
+        hierarchy = scene.GetSubjectHierarchyNode()
+        item = hierarchy.GetItemByDataNode(node)
+        if item != hierarchy.GetInvalidItemID():
+            hierarchy.RemoveItem(item, False, False)
+
+    def close(self):
+        for tag in self.tags:
+            self.scene.RemoveObserver(tag)
+
+
 class Environment(dict):
     """QProcessEnvironment as slicer.util reads it."""
 
@@ -108,6 +146,7 @@ class Application:
         self._read_bundles()
         self.logics = {name: self._module_logic(name, share) for name in LOGICS}
         self.logic.SetColorLogic(self.logics["colors"])
+        self.hierarchy = Hierarchy(self.scene)
         slicer.modules = types.SimpleNamespace(
             **{name: types.SimpleNamespace(logic=lambda name=name: self.logics[name]) for name in LOGICS}
         )
@@ -125,6 +164,7 @@ class Application:
 
     def close(self):
         self.scene.Clear(0)
+        self.hierarchy.close()
 
     def _module_logic(self, name, share):
         class_name, registered = LOGICS[name]

@@ -46,7 +46,7 @@ def volumes_table(scene, segmentation_node, sizes: Sequence[OrganVolume]):
         name = scene.GenerateUniqueName(f"{segmentation_node.GetName()} volumes")
         table_node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
         table_node.SetAttribute(ROLE_ATTRIBUTE, "organ volumes")
-        table_node.SetUseColumnNameAsColumnHeader(True)
+        table_node.SetUseColumnTitleAsColumnHeader(True)
         segmentation_node.SetNodeReferenceID(TABLE_ROLE, table_node.GetID())
         place_beside(table_node, segmentation_node)
     names, volumes, voxels = vtk.vtkStringArray(), vtk.vtkDoubleArray(), vtk.vtkIntArray()
