@@ -65,6 +65,7 @@ def test_window_colours_and_threshold(scene):
     colors = display.GetColorNode()
     low, middle, high = (np.array(colors.GetLookupTable().GetTableValue(entry)[:3]) for entry in (0, 128, 255))
     assert low[0] > 0.7 > low[2] and high[2] > 0.6 > high[0] and np.ptp(middle) < 0.05
+    assert [colors.GetLookupTable().GetTableValue(entry)[3] for entry in (0, 128, 255)] == [1, 0, 1]
     set_threshold(node, 0.0, 0.4)
     assert display.GetApplyThreshold() and display.GetUpperThreshold() == pytest.approx(0.4)
     set_threshold(node, 0.0, 1.0)
@@ -126,7 +127,7 @@ def test_the_views_are_exactly_as_before(scene):
     before = state(red), state(green)
     overlay = MapOverlay(scene, add_map(scene, volume, MAP, world_geometry(volume)))
     assert red.GetForegroundVolumeID() == green.GetForegroundVolumeID() == overlay.map_node.GetID()
-    assert red.GetBackgroundVolumeID() == volume.GetID() and red.GetForegroundOpacity() == pytest.approx(0.4)
+    assert red.GetBackgroundVolumeID() == volume.GetID() and red.GetForegroundOpacity() == pytest.approx(0.5)
     overlay.set_opacity(0.7)
     assert red.GetForegroundOpacity() == pytest.approx(0.7)
     overlay.hide()
@@ -134,6 +135,18 @@ def test_the_views_are_exactly_as_before(scene):
     red.SetForegroundOpacity(0.9)
     overlay.hide()
     assert red.GetForegroundOpacity() == pytest.approx(0.9)
+
+
+def test_segments_are_outlines_while_the_map_shows(scene):
+    volume = add_volume(scene)
+    filled, outlined = add_segmentation(scene, volume), add_segmentation(scene, volume, name="gone")
+    map_node = add_map(scene, volume, MAP, world_geometry(volume))
+    overlay = MapOverlay(scene, map_node, outlined=[filled, outlined])
+    display = filled.GetDisplayNode()
+    assert not display.GetVisibility2DFill() and display.GetVisibility2DOutline()
+    remove_node(outlined)
+    overlay.hide()
+    assert display.GetVisibility2DFill()
 
 
 def test_what_a_person_chose_meanwhile_stays(scene):
@@ -180,7 +193,7 @@ def test_a_legend_says_the_words(scene):
     logic = slicer.vtkSlicerColorLogic
     assert logic.GetColorLegendDisplayNode(node) is None
     show_legend(node, True)
-    assert logic.GetColorLegendDisplayNode(node).GetTitleText() == TITLE
+    assert logic.GetColorLegendDisplayNode(node).GetTitleText().split() == TITLE.split()
     show_legend(node, False)
     assert not logic.GetColorLegendDisplayNode(node).GetVisibility()
 

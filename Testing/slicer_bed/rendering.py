@@ -96,6 +96,9 @@ class SliceView(_View):
         self.logic.SetMRMLScene(application.scene)
         self.node = self.logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
+        slice_logics = vtk.vtkCollection()  # where the legend looks for the view's volumes
+        slice_logics.AddItem(self.logic)
+        application.logic.SetSliceLogics(slice_logics)
         self.group.SetMRMLDisplayableNode(self.node)
         mapper = vtk.vtkImageMapper()  # in the place of CTK's light box, which the wheel lacks
         mapper.SetColorWindow(255)

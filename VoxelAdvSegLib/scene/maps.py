@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,18 @@ from VoxelAdvSegLib.scene.hierarchy import place_beside
 from VoxelAdvSegLib.scene.nodes import is_alive, remove_node
 from VoxelAdvSegLib.scene.segmentations import INPUT_ROLE, check_on_grid
 from VoxelAdvSegLib.scene.segments import segment_mask, segment_names
-from VoxelAdvSegLib.scene.views import SliceLayers, set_foreground_opacity, show_foreground
+from VoxelAdvSegLib.scene.views import Outline, SliceLayers, set_foreground_opacity, show_foreground
 from VoxelAdvSegLib.scene.volumes import ROLE_ATTRIBUTE, check_usable
 
 TITLE = "Looks like labeled scans"
+LEGEND = "Looks like\nlabeled scans"  # in one line it would cover half of a view
 COLORS_TAG = "VoxelAdvSegLooksLabeled"
 MAP_ROLE = "map"
-OPACITY = 0.4
-# Low is warm, for it asks to be looked at; the middle, where the discriminator cannot tell, is
-# grey. Vermilion and blue stay apart for colour-blind readers.
+OPACITY = 0.5
+# Low is warm, for it asks to be looked at; around the middle, where the discriminator cannot tell,
+# the scan shows through. Vermilion and blue stay apart for colour-blind readers.
 STOPS = ((213, 94, 0), (190, 190, 190), (0, 114, 178))  # at 0, 0.5 and 1
+CLEAR, FULL = 0.05, 0.35  # from 0.5: transparent up to the one, full colour from the other on
 COLORS = 256
 
 
@@ -41,7 +44,8 @@ def map_colors(scene):
     for entry in range(COLORS):
         value = entry / (COLORS - 1)
         r, g, b = (float(np.interp(value, (0, 0.5, 1), [stop[part] / 255 for stop in STOPS])) for part in range(3))
-        colors.SetColor(entry, f"{value:.2f}", r, g, b, 1.0)
+        opacity = float(np.interp(abs(value - 0.5), (CLEAR, FULL), (0, 1)))
+        colors.SetColor(entry, f"{value:.2f}", r, g, b, opacity)
     colors.GetLookupTable().SetTableRange(0, 1)
     return scene.AddNode(colors)
 
@@ -96,12 +100,16 @@ def set_threshold(map_node, lowest: float, highest: float) -> None:
 
 
 class MapOverlay:
-    """A map laid over all slice views, until `hide`."""
+    """A map laid over all slice views, until `hide`.
 
-    def __init__(self, scene, map_node, opacity: float = OPACITY) -> None:
+    outlined: segmentations that are drawn as outlines meanwhile, since two fills would mix their colours.
+    """
+
+    def __init__(self, scene, map_node, opacity: float = OPACITY, outlined: Sequence = ()) -> None:
         self._scene = scene
         self.map_node = map_node
         self._before: SliceLayers | None = show_foreground(scene, map_node, opacity)
+        self._outlines = [Outline(node) for node in outlined]
 
     def set_opacity(self, opacity: float) -> None:
         if is_alive(self.map_node):
@@ -112,6 +120,9 @@ class MapOverlay:
         if self._before is not None and is_alive(self.map_node):
             self._before.restore(self.map_node)
         self._before = None
+        for outline in self._outlines:
+            outline.restore()
+        self._outlines = []
 
 
 def show_legend(map_node, visible: bool) -> None:
@@ -122,8 +133,9 @@ def show_legend(map_node, visible: bool) -> None:
         if not visible:
             return
         legend = logic.AddDefaultColorLegendDisplayNode(map_node)
-        legend.SetTitleText(TITLE)
+        legend.SetTitleText(LEGEND)
         legend.SetLabelFormat("%.1f")
+        legend.SetNumberOfLabels(3)  # 0, 0.5 and 1
     legend.SetVisibility(visible)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import slicer
 
 from VoxelAdvSegLib.scene.grids import ijk_to_ras, node_to_world
+from VoxelAdvSegLib.scene.nodes import Handle
 from VoxelAdvSegLib.scene.segments import segment_mask
 
 
@@ -56,6 +57,27 @@ class SliceLayers:
 
     def _present(self, node_id: str | None) -> str | None:
         return node_id if node_id and self._scene.GetNodeByID(node_id) is not None else None
+
+
+class Outline:
+    """A segmentation drawn as outlines in the slice views, until `restore`."""
+
+    def __init__(self, segmentation_node) -> None:
+        if segmentation_node.GetDisplayNode() is None:
+            segmentation_node.CreateDefaultDisplayNodes()
+        display = segmentation_node.GetDisplayNode()
+        self._display = Handle.of(display)
+        self._filled = display.GetVisibility2DFill()
+        self._outlined = display.GetVisibility2DOutline()
+        display.SetVisibility2DFill(False)
+        display.SetVisibility2DOutline(True)
+
+    def restore(self) -> None:
+        """Draws it as before, unless it was deleted."""
+        display = self._display.node
+        if display is not None:
+            display.SetVisibility2DFill(self._filled)
+            display.SetVisibility2DOutline(self._outlined)
 
 
 def composite_nodes(scene) -> list:
