@@ -158,6 +158,35 @@ class Consistency:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What the comparison methods do not share with the paper's; as published (method.md 3)."""
+
+    mt_weight: float = 0.1  # consistency of mean_teacher, ua_mt, lg_er_mt, duwm and cvrl, after the ramp
+    mt_noise: float = 0.1  # sd of the noise on the teacher's input
+    mt_noise_clip: float = 0.2
+    uamt_passes: int = 8  # stochastic passes of the teacher
+    sdm_weight: float = 0.3  # error of the signed distance maps of sassnet and dtc
+    sassnet_adv_weight: float | None = None  # None: as published, 0.015 up to 8 labeled cases, else 0.01
+    dtc_weight: float = 1.0  # agreement of the two heads, after the ramp
+    lger_weight: float = 0.01  # of each of the three structure and entropy terms, after the ramp
+    lger_blocks: int = 4  # in which pairs of voxels are compared
+    lger_points: int = 512  # voxels of a block of 16 a side; the original takes all 4096
+    mcnet_decoders: int = 2  # 2 | 3 (MC-Net+)
+    mcnet_weight: float = 0.1  # first paper; its public code has 1
+    mcnet_stop_gradient: bool = False  # the public code lets gradient pass through the sharpened side
+    opponent_lr: float = 1e-4  # of the discriminators of sassnet and dap
+    opponent_betas: tuple[float, float] = (0.9, 0.99)
+    dap_adv_weight_labeled: float = 0.01
+    dap_adv_weight_unlabeled: float = 0.001
+    dap_self_weight: float = 0.1  # of unlabeled voxels that teach themselves, after the ramp
+    dap_trust: float = 0.2  # least output of the discriminator for that
+    duwm_passes: int = 4  # stochastic passes of the teacher
+    cvrl_weight: float = 0.1
+    cvrl_voxels: int = 256  # per patch
+    cvrl_queue: int = 2048  # earlier voxels that serve as negatives
+
+
+@dataclass(frozen=True)
 class Training:
     method: str = "voxel_adversarial"
     steps: int | None = 6000  # Section IV-B; None: planned
@@ -201,6 +230,7 @@ class Config:
     adversarial: Adversarial = field(default_factory=Adversarial)
     representation: Representation = field(default_factory=Representation)
     consistency: Consistency = field(default_factory=Consistency)
+    comparison: Comparison = field(default_factory=Comparison)
     training: Training = field(default_factory=Training)
     inference: Inference = field(default_factory=Inference)
 

@@ -152,3 +152,9 @@ def feature_loss(prediction: Tensor, target: Tensor, reduction: str = "sum") -> 
     z = F.normalize(target.detach().float(), dim=-1, eps=NORM_EPS)
     distance = (a - z).square()
     return distance.sum(-1) if reduction == "sum" else distance.mean(-1)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """-sum p ln p over the classes: (B, K, D, H, W) to (B, D, H, W), from 0 to ln K."""
+    floor = torch.finfo(probabilities.dtype).tiny  # 0 ln 0 = 0, with a finite gradient
+    return -(probabilities * probabilities.clamp_min(floor).log()).sum(1)

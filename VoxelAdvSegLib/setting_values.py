@@ -57,15 +57,19 @@ POSITIVE = """
     spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every
     feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr
     consistency_quantum copy_paste_box disc_steps disc_hidden_layers min_class_voxels grad_clip
+    uamt_passes lger_blocks lger_points opponent_lr duwm_passes cvrl_voxels cvrl_queue
 """.split()
 NOT_NEGATIVE = """
     ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion
     real_label_erosion feature_weight consistency_weight consistency_noise consistency_noise_clip momentum
-    weight_decay bn_recalibrate gradient_ratio_every validation_cases seed
+    weight_decay bn_recalibrate gradient_ratio_every validation_cases seed mt_weight mt_noise mt_noise_clip sdm_weight
+    sassnet_adv_weight dtc_weight lger_weight mcnet_weight dap_adv_weight_labeled dap_adv_weight_unlabeled
+    dap_self_weight cvrl_weight
 """.split()
 FRACTIONS = """
     foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
     pseudo_quantile pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
+    dap_trust
 """.split()
 
 
@@ -144,6 +148,8 @@ def check(name: str, value: Any) -> Any:
         problem = "some of x, y, z"
     elif name == "fusion_kernel" and value not in (1, 3):
         problem = "1 or 3"
+    elif name == "mcnet_decoders" and value not in (2, 3):
+        problem = "2 or 3"
     if problem:
         raise ConfigError(
             f"the setting '{name}' has a wrong value", expected=problem, found=repr(value), do="correct it"

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "doctor": "check a data set and list everything that is wrong with it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
+    "methods": "list the training methods with their sources",
     "demo": "generate scans, train on them and show the result on one page",
 }
 BAD_INPUT = 2

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anywhere", action="store_true", help="the manifest may name files outside its folder")
     parser.add_argument("--run", type=Path, required=True, help="folder of this training; new, or one to --resume")
     parser.add_argument("--preset", default="auto", help=f"{' | '.join(PRESETS)} (default: auto)")
-    parser.add_argument("--method", help="voxel_adversarial (default) | supervised")
+    parser.add_argument("--method", help="one of the command 'methods' (default: voxel_adversarial)")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="length of the training in steps")
     budget.add_argument("--minutes", type=float, help="length of the training in minutes, all included")

@@ -37,6 +37,14 @@ def make_discriminator_player(config: Config, parameters: list[nn.Parameter]) ->
     return Player(optimizer, lambda step, total: learning_rate(step, total, a.disc_lr, schedule))
 
 
+def make_opponent_player(config: Config, parameters: list[nn.Parameter]) -> Player:
+    """The discriminator of a comparison method (SASSNet, DAP)."""
+    c = config.comparison
+    return Player(
+        torch.optim.Adam(parameters, c.opponent_lr, betas=c.opponent_betas), lambda step, total: c.opponent_lr
+    )
+
+
 def precision(config: Config, device: torch.device) -> torch.dtype | None:
     """Half type of the network's forward, or None for fp32 (row 58: off on the CPU).
 

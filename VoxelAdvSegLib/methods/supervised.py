@@ -18,9 +18,6 @@ from VoxelAdvSegLib.methods.optimizers import autocast, make_student_player
 from VoxelAdvSegLib.networks.teacher import decay_at, make_teacher, move_teacher
 from VoxelAdvSegLib.networks.vnet import VNet
 
-SUMMARY = "V-Net on the labeled scans alone"
-CITATION = "Milletari et al., 3DV 2016; as in Yu et al., MICCAI 2019"
-
 
 def supervised_terms(settings: Supervision, logits: Tensor, probabilities: Tensor, label: Tensor) -> dict[str, Term]:
     """Dice of Eq. 4, with cross-entropy where it has weight (then half of the sum, row 54)."""

@@ -35,8 +35,6 @@ from VoxelAdvSegLib.networks.teacher import decay_at, make_teacher, move_teacher
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.schedule import gaussian_ramp, linear_ramp
 
-SUMMARY = "voxel-wise adversarial and representation learning, with a mean teacher"
-CITATION = "Lee, Park, Shin, Chung, Voxel-wise Adversarial Semi-supervised Learning"
 HELD_OUT_STEPS = 200  # steps for which one fold of labeled cases is kept from the "real" side
 HELD_OUT_FOLDS = 4
 

@@ -36,7 +36,8 @@ def _norm(kind: str, channels: int) -> nn.Module:
     raise ConfigError("unknown norm", expected=" | ".join(NORMS), found=kind, do="set network.norm")
 
 
-def _unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
+def unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
+    """A convolution with its norm and ReLU."""
     return [convolution, _norm(norm, channels), nn.ReLU(inplace=True)]
 
 
@@ -57,6 +58,7 @@ class VNet(nn.Module):
         dropout: bool = True,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.filters = filters
         self.norm = norm
         channels = block_channels(filters)
@@ -65,14 +67,14 @@ class VNet(nn.Module):
             layers: list[nn.Module] = []
             for repeat in range(repeats):
                 source = in_channels if level == 0 and repeat == 0 else channels[level]
-                layers += _unit(nn.Conv3d(source, channels[level], 3, padding=1), norm, channels[level])
+                layers += unit(nn.Conv3d(source, channels[level], 3, padding=1), norm, channels[level])
             blocks.append(nn.Sequential(*layers))
         for level in range(4):
             step = nn.Conv3d(channels[level], channels[level + 1], 2, stride=2)
-            downs.append(nn.Sequential(*_unit(step, norm, channels[level + 1])))
+            downs.append(nn.Sequential(*unit(step, norm, channels[level + 1])))
         for level in range(4, 8):
             step = nn.ConvTranspose3d(channels[level], channels[level + 1], 2, stride=2)
-            ups.append(nn.Sequential(*_unit(step, norm, channels[level + 1])))
+            ups.append(nn.Sequential(*unit(step, norm, channels[level + 1])))
         self.blocks = nn.ModuleList(blocks)
         self.downs = nn.ModuleList(downs)
         self.ups = nn.ModuleList(ups)

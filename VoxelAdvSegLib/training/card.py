@@ -13,6 +13,7 @@ from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
+from VoxelAdvSegLib.methods import METHODS
 
 
 def provenance(
@@ -64,6 +65,8 @@ def model_card(bundle: Bundle) -> str:
     else:
         quality = "There were no validation scans: how good this model is has not been measured."
     c, r = bundle.config, bundle.recipe
+    entry = METHODS.get(facts["method"])
+    left_out = f" Left out, as only training needs it: {entry.left_out}." if entry and entry.left_out else ""
     grid = (
         "x".join(f"{s:.3g}" for s in r.spacing_xyz_mm) + " mm" if r.spacing_xyz_mm
         else "x".join(map(str, r.shape_xyz)) + " voxels" if r.shape_xyz else "the scan's own voxels"
@@ -81,7 +84,7 @@ unlabeled scans, {facts["steps"]} steps in {facts["minutes"]} minutes ({facts["e
 {facts["date"]}. The weights are those of step {facts["weights_of_step"]}.
 
 V-Net with {c.network.filters} filters ({c.network.norm} norm), patches of {"x".join(map(str, c.patches.patch or ()))}
-voxels on {grid}. Intensities: {r.intensity}. Segments with the {bundle.segmenter}.
+voxels on {grid}. Intensities: {r.intensity}. Segments with the {bundle.segmenter}.{left_out}
 
 ## Quality
 

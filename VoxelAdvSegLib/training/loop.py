@@ -12,6 +12,7 @@ from torch import Tensor
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.methods.contract import Batch, Method, Player, Term
 
+SUPERVISED_TERMS = ("dice", "cross_entropy", "focal")  # what the gradients of other terms are compared with
 SEED_STRIDE = 1_000_003  # keeps the random streams of neighbouring seeds apart
 
 
@@ -98,9 +99,9 @@ def _not_finite(step: int, what: str, terms: Mapping[str, Term]) -> RunError:
 
 def gradient_ratios(terms: Mapping[str, Term], shared: list[torch.nn.Parameter]) -> dict[str, float]:
     """Norm of each weighted term's gradient on the encoder over that of the supervised terms together."""
-    supervised = [t.weight * t.value for k, t in terms.items() if k in ("dice", "cross_entropy")]
+    supervised = [t.weight * t.value for k, t in terms.items() if k in SUPERVISED_TERMS]
     base = _gradient_norm(torch.stack(supervised).sum(), shared)
-    others = {k: t for k, t in terms.items() if k not in ("dice", "cross_entropy")}
+    others = {k: t for k, t in terms.items() if k not in SUPERVISED_TERMS}
     return {k: _gradient_norm(t.weight * t.value, shared) / max(base, 1e-12) for k, t in others.items()}
 
 

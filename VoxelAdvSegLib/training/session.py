@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
-from VoxelAdvSegLib.methods import METHODS
+from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.networks.device import choose_device, describe_machine
 from VoxelAdvSegLib.training.batches import Batches
@@ -71,7 +70,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
     """
     began = time.monotonic()
     folder = RunFolder(Path(request.run).absolute())
-    config = resolve(request.preset, request.overrides)
+    config = resolve(request.preset, with_own_settings(request.preset, request.overrides))
     _check_method(config)
     manifest = _read_data(request.data, config, request.anywhere)
     is_new = not folder.path.exists()
@@ -292,10 +291,8 @@ def _make_method(
             text="New organs: " + ", ".join(new) if new else "All organs are known to the model.",
         )
     network = network.to(device=device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    module, name = METHODS[config.training.method]
-    made = getattr(importlib.import_module(module), name)(
-        config, network, classes, config.training.steps or 0, len(cases.labeled)
-    )
+    make = method_class(config.training.method)
+    made = make(config, network, classes, config.training.steps or 0, len(cases.labeled))
     made.networks.to(device)
     return made
 
