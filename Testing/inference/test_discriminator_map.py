@@ -9,7 +9,9 @@ from VoxelAdvSegLib.config import Inference
 from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, predict_with_map, quantize
 
 
-@pytest.mark.parametrize("settings", [{}, {"disc_heads": "single"}, {"feature_levels": "9"}, {"fusion_kernel": 3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"disc_heads": "single"}, {"feature_levels": "9"}, {"fusion_kernel": 3}, {"feature_dim": 4}]
+)
 def test_one_window_is_judged_voxel_by_voxel(settings: dict):
     """At voxels picked by hand: features of the student, gathered sparsely, by the head of the teacher's class."""
     bundle = make_bundle(**settings)

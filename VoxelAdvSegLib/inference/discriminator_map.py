@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config, Inference
 from VoxelAdvSegLib.inference.windows import slide
@@ -37,15 +38,55 @@ def predict_with_map(
     def predictor(windows: Tensor) -> tuple[Tensor, Tensor]:
         probabilities = segmenter(windows).float().softmax(1)
         _, features = student.forward_features(windows)
-        fused = fusion.dense([features[level - 1].float() for level in levels], windows.shape[2:])
-        logits = discriminator.judge_everywhere(fused, probabilities.argmax(1))
-        return probabilities, logits.sigmoid()[:, None]
+        label = probabilities.argmax(1)
+        # One window after the other: the judged features have 64 channels at full size.
+        logits = [
+            judge_everywhere(discriminator, fusion, [features[level - 1][i : i + 1].float() for level in levels], own)
+            for i, own in enumerate(label.split(1))
+        ]
+        return probabilities, torch.cat(logits).sigmoid()[:, None]
 
-    # One window at a time: the dense fused map has 64 channels at full size.
-    outputs = slide(volume, patch, predictor, settings, windows_at_once=1, watch=watch)
+    outputs = slide(volume, patch, predictor, settings, watch=watch)
     assert isinstance(outputs, tuple)
     probabilities, looks_labeled = outputs
     return probabilities[0], looks_labeled[0, 0]
+
+
+def judge_everywhere(
+    discriminator: Discriminator, fusion: FeatureFusion, features: Sequence[Tensor], classes: Tensor
+) -> Tensor:
+    """Logit of every voxel by the head of its class, (B, D, H, W) as classes; features as for `fusion.dense`.
+
+    Fusion and first layer of the perceptron are one affine map of the levels, and affine maps change
+    places with interpolation (method.md 5.3): so each level is interpolated in the fewer channels, raw
+    or mapped, and nothing is mapped twice at full size. Equal to fusing densely.
+    """
+    if fusion.kernel != 1:
+        return discriminator.judge_everywhere(fusion.dense(features, classes.shape[1:]), classes)
+    first = discriminator.perceptron[0]
+    assert isinstance(first, nn.Linear)
+    onto = first.weight @ fusion.last.weight.flatten(1)  # (hidden, dim)
+    bias = first.weight @ fusion.last.bias + first.bias if fusion.last.bias is not None else first.bias
+    hidden: Tensor | None = None  # (B, hidden, voxels)
+    for convolution, level in zip(fusion.levels, features, strict=True):
+        assert isinstance(convolution, nn.Conv3d) and convolution.bias is not None
+        weight, bias = onto @ convolution.weight.flatten(1), bias + onto @ convolution.bias
+        if level.shape[1] > len(weight):
+            mapped = _resized((weight @ level.flatten(2)).unflatten(2, level.shape[2:]), classes, fusion).flatten(2)
+        else:
+            mapped = weight @ _resized(level, classes, fusion).flatten(2)
+        hidden = mapped if hidden is None else hidden.add_(mapped)
+    assert hidden is not None
+    rows = hidden.add_(bias[:, None]).movedim(1, 2).flatten(0, 1)
+    return discriminator.judge_hidden(rows, classes.flatten()).reshape(classes.shape)
+
+
+def _resized(level: Tensor, classes: Tensor, fusion: FeatureFusion) -> Tensor:
+    """The level (B, C, d, h, w) at the size of the classes (B, D, H, W)."""
+    size = tuple(classes.shape[1:])
+    if tuple(level.shape[2:]) == size:
+        return level
+    return F.interpolate(level, size=size, mode="trilinear", align_corners=fusion.align_corners)
 
 
 def mean_by_organ(values: np.ndarray, label: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:

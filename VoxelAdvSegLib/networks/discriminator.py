@@ -49,7 +49,11 @@ class Discriminator(nn.Module):
 
     def judge(self, fused: Tensor, classes: Tensor) -> Tensor:
         """Logits (n,) of fused features (n, dim), each by the head of its class (n,)."""
-        logits = self.heads(self.perceptron(fused))
+        return self.judge_hidden(self.perceptron[0](fused), classes)
+
+    def judge_hidden(self, hidden: Tensor, classes: Tensor) -> Tensor:
+        """The same from what the first layer, before its activation, makes of the features: (n, dim)."""
+        logits = self.heads(self.perceptron[1:](hidden))
         if logits.shape[1] == 1:
             return logits[:, 0]
         return logits.gather(1, classes[:, None])[:, 0]
