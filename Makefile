@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 
 venv: $(VENV)/.ready
 
-$(VENV)/.ready: VoxelAdvSegLib/requirements.txt Testing/requirements.txt
+$(VENV)/.ready: VoxelAdvSegLib/requirements.txt Testing/requirements.txt Testing/system-libraries.txt
+	sh Testing/system-libraries.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r Testing/requirements.txt
 	touch $@

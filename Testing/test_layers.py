@@ -38,6 +38,13 @@ FREE_OF_TORCH = [
     "errors", "config", "data", "training.events", "cli.main", "cli.doctor", "evaluation.metrics",
     "evaluation.report", "project", "jobs",
 ]  # fmt: skip
+# What runs in Slicer's process, of layers that are above it in the street for other reasons, may use these only.
+IN_SLICER = {
+    "scene": {"errors", "data", "project", "scene"},
+    "panel": {"errors", "config", "setting_values", "table", "data", "project", "jobs", "scene", "panel"},
+}
+# The bridge takes scene and nodes; these belong to the application.
+OF_THE_APPLICATION = {"app", "modules", "mrmlScene", "util"}
 # Not in Slicer's own Python before a person installs them: its process must do without.
 NOT_IN_SLICER = ["torch", "monai", "safetensors", "psutil", "filelock", "highdicom", "slicerio", "nrrd"]
 
@@ -94,6 +101,49 @@ def test_only_scene_and_panel_know_slicer(file):
     own = file.relative_to(REPOSITORY / PACKAGE).parts[0].removesuffix(".py")
     used = {name.split(".")[0] for name in imports(file)} & set(SLICER)
     assert {name for name in used if own not in SLICER[name]} == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_slicers_process_stays_small(file):
+    own = file.relative_to(REPOSITORY / PACKAGE).parts[0]
+    if own in IN_SLICER:
+        assert parts_used(file) <= IN_SLICER[own]
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / PACKAGE / "scene").glob("*.py")), ids=lambda file: file.stem)
+def test_the_scene_needs_no_application(file):
+    assert application_names(file.read_text(encoding="utf-8")) == set()
+
+
+def application_names(code):
+    """Names of the application that code takes from `slicer`."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "slicer":
+            found.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "slicer":
+            found.update([*node.module.split(".")[1:2], *(alias.name for alias in node.names)])
+        elif isinstance(node, ast.Import):
+            found.update(part for alias in node.names if alias.name.startswith("slicer.") for part in [alias.name[7:]])
+    return found & OF_THE_APPLICATION
+
+
+def test_the_application_is_seen():
+    assert application_names("import slicer\nslicer.mrmlScene.Clear(0)") == {"mrmlScene"}
+    assert application_names("import slicer.util as u\nfrom slicer.util import getNode") == {"util"}
+    assert application_names("from slicer import app") == {"app"}
+
+
+def test_the_scene_loads_with_what_slicers_python_has():
+    lines = [
+        "import importlib, sys",
+        f"for name in {[*NOT_IN_SLICER, 'qt', 'ctk']!r}: sys.modules[name] = None",
+        f"for name in {modules('scene')!r}: importlib.import_module(name)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_street_is_seen(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 from slicer_bed.application import Application
-from slicer_bed.rendering import WINDOW, why_no_rendering
+from slicer_bed.machine import WINDOW, why_no_rendering
 from slicer_bed.vtk_errors import callback_errors, vtk_errors
 
 

@@ -1,43 +1,9 @@
 """Slice and 3-D views without a screen, built from Slicer's own displayable managers."""
 
-import functools
-import os
-import subprocess
-import sys
-
 import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
-
-SYSTEM_LIBRARIES = "libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 fonts-dejavu-core"  # noqa: E501
-WINDOW = "vtkEGLRenderWindow"
-TRY = """
-import vtk
-window = vtk.vtkRenderWindow()
-window.SetOffScreenRendering(1)
-window.SetSize(8, 8)
-renderer = vtk.vtkRenderer()
-renderer.SetBackground(1, 0, 0)
-window.AddRenderer(renderer)
-window.Render()
-grab = vtk.vtkWindowToImageFilter()
-grab.SetInput(window)
-grab.Update()
-assert grab.GetOutput().GetScalarComponentAsDouble(4, 4, 0, 0) == 255
-"""
-
-
-@functools.cache
-def why_no_rendering():
-    """Why this machine cannot draw off-screen, "" when it can: tried in a child process, for it may crash."""
-    environment = {**os.environ, "VTK_DEFAULT_OPENGL_WINDOW": WINDOW}
-    done = subprocess.run(
-        [sys.executable, "-c", TRY], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    if done.returncode == 0:
-        return ""
-    return f"no off-screen window here: apt-get install -y --no-install-recommends {SYSTEM_LIBRARIES}"
 
 
 class _View:
