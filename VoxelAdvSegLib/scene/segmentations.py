@@ -8,7 +8,8 @@ import numpy as np
 import slicer
 
 from VoxelAdvSegLib.data.geometry import same_grid
-from VoxelAdvSegLib.data.volume import Geometry
+from VoxelAdvSegLib.data.segments import read_seg_nrrd
+from VoxelAdvSegLib.data.volume import Geometry, read_header
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.scene.grids import (
     ijk_to_ras,
@@ -75,8 +76,7 @@ def load_segmentation(scene, path: str | Path, volume_node, name: str):
     """
     path = Path(path)
     check_usable(volume_node)
-    if not path.is_file():
-        raise InputError("there is no such file", file=path, expected="a segmentation (.seg.nrrd)", found="nothing")
+    read_seg_nrrd(read_header(path), path)  # a file that is cut short would end the whole process in Slicer's reader
     to_world = node_to_world(volume_node)
     _save_state(scene)
     segmentation_node = _new_node(scene, volume_node, name)
