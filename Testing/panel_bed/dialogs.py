@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from panel_bed.pythonqt import ClassProxy, EnumValue, unwrap
-from PySide6 import QtWidgets
+from panel_bed.pythonqt import ClassProxy, EnumValue, unwrap, wrap
+from PySide6 import QtGui, QtWidgets
 
 
 class UnexpectedDialogError(AssertionError):
@@ -49,7 +49,8 @@ class Answers:
         Kinds: "message" (any QMessageBox or ctkMessageBox; value "Ok", "Cancel", "Yes", "No", "Close", "Retry" ... or
         the text of a button that was added), "QFileDialog.getExistingDirectory", "...getOpenFileName",
         "...getOpenFileNames", "...getSaveFileName" (a path, paths, or None when canceled), "QInputDialog.getText",
-        "...getItem", "...getInt", "...getDouble", "...getMultiLineText" (None when canceled), "QDialog" (a function
+        "...getItem", "...getInt", "...getDouble", "...getMultiLineText" (None when canceled), "QColorDialog.getColor"
+        (red, green, blue from 0 to 255, or None when canceled), "QDialog" (a function
         that gets the dialog's proxy and returns its result), "QMenu" (the text of the action that is chosen, or None),
         "QDesktopServices.openUrl" (True or False), "pip" (a slicer.packaging install: a function or None).
         """
@@ -194,6 +195,12 @@ def _no_quit(*_args):
     raise UnexpectedDialogError("the application would end")
 
 
+def _color_dialog(*args):
+    title = str(args[2]) if len(args) > 2 else ""
+    value = answers.take(Question("QColorDialog.getColor", "", title))
+    return QtGui.QColor() if value is None else QtGui.QColor(*value)
+
+
 def install() -> None:
     """Puts the scripted person in place of each modal call of Qt."""
     for name in ("getExistingDirectory", "getOpenFileName", "getSaveFileName"):
@@ -201,6 +208,7 @@ def install() -> None:
     ClassProxy.statics["QFileDialog", "getOpenFileNames"] = _file_dialog("getOpenFileNames", several=True)
     for name, empty in (("getText", ""), ("getItem", ""), ("getInt", 0), ("getDouble", 0.0), ("getMultiLineText", "")):
         ClassProxy.statics["QInputDialog", name] = _input_dialog(name, empty)
+    ClassProxy.statics["QColorDialog", "getColor"] = lambda *args: wrap(_color_dialog(*args))
     for name in ("question", "information", "warning", "critical"):
         ClassProxy.statics["QMessageBox", name] = _static_message(name)
     ClassProxy.statics["QDesktopServices", "openUrl"] = open_url

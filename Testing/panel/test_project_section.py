@@ -1,0 +1,316 @@
+"""The section Project with the real workbench and a real project on the disk."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qt
+import slicer
+import slicer.util
+
+from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from VoxelAdvSegLib.panel.project_section import ProjectSection
+from VoxelAdvSegLib.panel.workbench import Workbench
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FORM = REPOSITORY / "VoxelAdvSeg" / "Resources" / "UI" / "VoxelAdvSeg.ui"
+FINDINGS, NAME, ROLE, STATE, SCORE, CHANGED = range(6)
+COLOR, ORGAN, CODE = range(3)
+
+
+@pytest.fixture
+def workbench(bed):
+    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), dict(os.environ)))
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def form(bed):
+    return slicer.util.loadUI(str(FORM))
+
+
+@pytest.fixture
+def ui(form):
+    return slicer.util.childWidgetVariables(form)
+
+
+@pytest.fixture
+def section(ui, workbench):
+    made = ProjectSection(ui, workbench)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A folder with two labeled and three unlabeled scans."""
+    folder = tmp_path / "Lebern 2026"
+    for number in range(5):
+        image = write_scan(folder / f"scan {number}.nrrd", seed=number)
+        if number < 2:
+            write_segments(image.with_suffix(".seg.nrrd"), BOTH)
+    return folder
+
+
+@pytest.fixture
+def filled(section, workbench, ui, bed, scans, tmp_path):
+    """The section with the scans added."""
+    ui.projectsFolderEdit.currentPath = str(tmp_path / "projects")
+    bed.answers.expect("QFileDialog.getExistingDirectory", scans)
+    ui.addFolderButton.click()
+    return workbench.project
+
+
+def row_of(table, name, column=NAME):
+    return next(row for row in range(table.rowCount) if table.item(row, column).text() == name)
+
+
+def column_of(table, column):
+    return [table.item(row, column).text() for row in range(table.rowCount)]
+
+
+def select(table, *names):
+    table.clearSelection()
+    for name in names:
+        row = row_of(table, name)
+        for column in range(table.columnCount):
+            table.item(row, column).setSelected(True)
+
+
+def choose_role(bed, ui, role):
+    index = ui.roleBox.findText(role)
+    ui.roleBox.currentIndex = index
+    bed.emit(ui.roleBox, "activated(int)", index)
+
+
+def test_without_a_project_it_says_how_to_begin(section, ui):
+    assert "Add a folder" in ui.guideLabel.text and ui.projectLabel.text == "No project is open."
+    assert ui.addFolderButton.enabled and not ui.checkDataButton.enabled and not ui.addOrganButton.enabled
+    assert not ui.roleBox.enabled and not ui.showCaseButton.enabled and not ui.removeOrganButton.enabled
+
+
+def test_a_folder_is_enough_to_begin(filled, section, ui, bed, tmp_path):
+    assert filled.path == tmp_path / "projects" / "Lebern 2026" and ui.projectLabel.text == "Lebern 2026"
+    assert ui.projectLabel.toolTip == str(filled.path)
+    assert sorted(column_of(ui.caseTable, NAME)) == [f"scan {n}" for n in range(5)]
+    assert ui.caseSummaryLabel.text == "2 labeled, 3 unlabeled"
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen"]
+    assert column_of(ui.organTable, CODE) == ["10200004", "78961009"]
+    assert ui.doctorLabel.text.startswith("5 scans added, 2 of them with a label.")
+    assert "press Train with unlabeled scans" in ui.guideLabel.text
+
+
+def test_a_second_project_of_the_same_name_gets_a_folder_of_its_own(filled, workbench, ui, bed, scans):
+    workbench.close_project()
+    bed.answers.expect("QFileDialog.getExistingDirectory", scans)
+    ui.addFolderButton.click()
+    assert workbench.project.name == "Lebern 2026 2" and len(workbench.project.cases) == 5
+
+
+def test_no_folder_chosen_changes_nothing(section, workbench, ui, bed):
+    for button in (ui.newProjectButton, ui.openProjectButton, ui.addFolderButton):
+        bed.answers.expect("QFileDialog.getExistingDirectory", None)
+        button.click()
+    bed.answers.expect("QFileDialog.getOpenFileName", None)
+    ui.addManifestButton.click()
+    assert workbench.project is None
+
+
+def test_new_and_open(section, workbench, ui, bed, tmp_path):
+    bed.answers.expect("QFileDialog.getExistingDirectory", tmp_path / "Nieren", "empty folder")
+    ui.newProjectButton.click()
+    first = workbench.project
+    assert first.name == "Nieren" and "Add scans" in ui.guideLabel.text
+    workbench.close_project()
+    bed.answers.expect("QFileDialog.getExistingDirectory", tmp_path / "Nieren", "project")
+    ui.openProjectButton.click()
+    assert workbench.project.id == first.id and ui.checkDataButton.enabled
+
+
+def test_a_folder_that_is_no_project_is_told_in_words(section, workbench, ui, bed, tmp_path):
+    bed.answers.expect("QFileDialog.getExistingDirectory", tmp_path)
+    bed.answers.expect("message", "Ok", "What to do")
+    ui.openProjectButton.click()
+    assert workbench.project is None and ui.openProjectButton.enabled
+
+
+def test_scans_with_a_problem_are_named_and_the_others_added(section, workbench, ui, bed, scans):
+    (scans / "broken.nrrd").write_text("NRRD0004\n# no more of it\n")
+    bed.answers.expect("QFileDialog.getExistingDirectory", scans)
+    bed.answers.expect("message", "Ok", "broken")
+    ui.addFolderButton.click()
+    assert len(workbench.project.cases) == 5 and ui.addFolderButton.enabled
+
+
+@pytest.mark.parametrize("answer, labeled", [("Ok", 1), ("Cancel", 0)])
+def test_unfinished_segmentations_are_asked_about(section, workbench, ui, bed, tmp_path, answer, labeled):
+    image = write_scan(tmp_path / "scans" / "scan.nrrd")
+    write_segments(image.with_suffix(".seg.nrrd"), BOTH, status="inprogress")
+    bed.answers.expect("QFileDialog.getExistingDirectory", image.parent)
+    bed.answers.expect("message", answer, "unfinished")
+    ui.addFolderButton.click()
+    assert [case.role for case in workbench.project.cases].count("labeled") == labeled
+
+
+def test_the_scene_is_added_with_its_segmentations(section, workbench, ui, bed):
+    array = np.random.default_rng(0).integers(0, 100, (6, 7, 8)).astype("int16")
+    volume_node = slicer.util.addVolumeFromArray(array, name="Thorax Ä")
+    ui.addSceneButton.click()
+    assert [case.name for case in workbench.project.cases] == ["Thorax Ä"]
+    assert volume_node.GetAttribute("VoxelAdvSeg.case") == "case-0001"
+    assert slicer.mrmlScene.GetNodeByID(volume_node.GetID()) is volume_node
+
+
+def test_an_empty_scene_makes_no_project(section, workbench, ui, bed):
+    bed.answers.expect("message", "Ok", "no volume")
+    ui.addSceneButton.click()
+    assert workbench.project is None
+
+
+def test_dicom_without_any_says_so(filled, workbench, ui, bed):
+    bed.answers.expect("message", "Ok", "loaded from DICOM")
+    ui.addDicomButton.click()
+    assert len(workbench.project.cases) == 5
+
+
+# organs
+
+
+def test_organs_are_added_and_removed(filled, workbench, ui, bed):
+    bed.answers.expect("QInputDialog.getText", "pancreas", "Name")
+    ui.addOrganButton.click()
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen", "pancreas"]
+    assert not ui.removeOrganButton.enabled
+    select(ui.organTable, "pancreas")
+    assert ui.removeOrganButton.enabled
+    bed.answers.expect("message", "Ok", "pancreas")
+    ui.removeOrganButton.click()
+    assert [organ.name for organ in filled.organs] == ["liver", "spleen"] == column_of(ui.organTable, ORGAN)
+
+
+def test_an_organ_that_cannot_be_is_refused_in_words(filled, ui, bed):
+    bed.answers.expect("QInputDialog.getText", "Liver")
+    bed.answers.expect("message", "Ok", "already means")
+    ui.addOrganButton.click()
+    assert len(filled.organs) == 2
+
+
+def test_an_organ_is_renamed_in_place(filled, ui):
+    ui.organTable.item(0, ORGAN).setText("Leber")
+    assert filled.organs[0].name == "Leber" and filled.organs[0].names == ("liver",)
+    assert column_of(ui.organTable, ORGAN) == ["Leber", "spleen"]
+
+
+def test_a_name_that_is_taken_comes_back_as_it_was(filled, ui, bed):
+    bed.answers.expect("message", "Ok", "already means")
+    ui.organTable.item(0, ORGAN).setText("spleen")
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen"] == [organ.name for organ in filled.organs]
+
+
+def test_an_organ_gets_another_color(filled, ui, bed):
+    before = filled.organs[0].color_rgb
+    bed.answers.expect("QColorDialog.getColor", None, "liver")
+    bed.emit(ui.organTable, "cellDoubleClicked(int,int)", 0, COLOR)
+    assert filled.organs[0].color_rgb == before
+    bed.answers.expect("QColorDialog.getColor", (12, 34, 56), "liver")
+    bed.emit(ui.organTable, "cellDoubleClicked(int,int)", 0, COLOR)
+    assert filled.organs[0].color_rgb == (12, 34, 56)
+    color = ui.organTable.item(0, COLOR).background().color()
+    assert (color.red(), color.green(), color.blue()) == (12, 34, 56)
+
+
+def test_an_organ_gets_another_code(filled, ui, bed):
+    ui.organTable.item(0, CODE).setText("181268008")
+    assert "SCT^181268008^liver" in filled.organs[0].terminology
+    bed.answers.expect("message", "Ok", "SNOMED")
+    ui.organTable.item(0, CODE).setText("liver")
+    assert column_of(ui.organTable, CODE)[0] == "181268008"
+
+
+# cases
+
+
+def test_the_table_sorts_and_keeps_its_selection(filled, section, workbench, ui):
+    select(ui.caseTable, "scan 3")
+    ui.caseTable.sortItems(NAME, qt.Qt.DescendingOrder)
+    assert column_of(ui.caseTable, NAME) == [f"scan {n}" for n in (4, 3, 2, 1, 0)]
+    filled.set_role(section.selected_cases()[0].id, "excluded")
+    workbench.notify("cases")
+    assert [case.name for case in section.selected_cases()] == ["scan 3"]
+    assert column_of(ui.caseTable, ROLE) == ["unlabeled", "excluded", "unlabeled", "labeled", "labeled"]
+
+
+def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
+    case = next(case for case in filled.cases if case.name == "scan 3")
+    folder = write_prediction(tmp_path / "prediction")
+    filled.record_prediction(case.id, folder, model="runs/1", score=0.25, reason="the liver is doubtful")
+    workbench.notify("cases")
+    row = row_of(ui.caseTable, "scan 3")
+    assert [ui.caseTable.item(row, column).text() for column in (STATE, SCORE)] == ["predicted", "0.25"]
+    assert "doubtful" in ui.caseTable.item(row, SCORE).toolTip()
+    assert "Next case" in ui.guideLabel.text and "1" in ui.guideLabel.text
+
+
+def test_roles_of_several_cases_at_once(filled, ui, bed):
+    select(ui.caseTable, "scan 2", "scan 4")
+    assert ui.roleBox.enabled and ui.roleBox.currentText == "unlabeled" and not ui.showCaseButton.enabled
+    choose_role(bed, ui, "excluded")
+    assert ui.caseSummaryLabel.text == "2 labeled, 1 unlabeled, 2 excluded"
+    select(ui.caseTable, "scan 0", "scan 4")
+    assert ui.roleBox.currentIndex == -1  # they have different ones
+
+
+def test_a_role_that_cannot_be_is_refused_by_the_name_of_the_scan(filled, ui, bed):
+    select(ui.caseTable, "scan 3", "scan 1")
+    bed.answers.expect("message", "Ok", "scan 3 cannot be a validation case")
+    choose_role(bed, ui, "validation")
+    assert ui.caseSummaryLabel.text == "1 labeled, 3 unlabeled, 1 validation"
+
+
+@pytest.mark.parametrize("answer, role", [("Cancel", "validation"), ("Ok", "labeled")])
+def test_a_validation_case_leaves_only_when_the_person_agrees(filled, ui, bed, answer, role):
+    drawn = filled.draw_validation(0.5)[0]
+    ui.checkDataButton.click()
+    name = filled.case(drawn).name
+    select(ui.caseTable, name)
+    bed.answers.expect("message", answer, name)
+    choose_role(bed, ui, "labeled")
+    assert filled.case(drawn).role == role and ui.roleBox.currentText == role
+
+
+def test_the_check_puts_icons_and_plain_words(section, workbench, ui, bed, tmp_path):
+    image = write_scan(tmp_path / "scans" / "overlap.nrrd")
+    write_layers(image.with_suffix(".seg.nrrd"), {"liver": LIVER, "spleen": LIVER | SPLEEN})
+    write_scan(tmp_path / "scans" / "free.nrrd", seed=1)
+    bed.answers.expect("QFileDialog.getExistingDirectory", image.parent)
+    ui.addFolderButton.click()
+    ui.checkDataButton.click()
+    item = ui.caseTable.item(row_of(ui.caseTable, "overlap"), FINDINGS)
+    assert int(item.text()) >= 1 and not item.icon().isNull() and "overlap" in item.toolTip()
+    assert "Rest the pointer" in ui.doctorLabel.text
+    assert any("Checking" in text for text in bed.status_messages)
+
+
+def test_show_opens_the_selected_scan(filled, workbench, ui):
+    select(ui.caseTable, "scan 0")
+    ui.showCaseButton.click()
+    assert workbench.review.case.name == "scan 0" and workbench.review.volume_node is not None
+    assert "scan 0" in ui.guideLabel.text and "Accept" in ui.guideLabel.text
+
+
+def test_closing_the_project_empties_the_section(filled, workbench, ui):
+    select(ui.caseTable, "scan 0")
+    workbench.close_project()
+    assert ui.caseTable.rowCount == 0 and ui.organTable.rowCount == 0 and ui.doctorLabel.text == ""
+    assert not ui.showCaseButton.enabled and "Add a folder" in ui.guideLabel.text
+
+
+def test_a_section_that_was_cleaned_up_hears_nothing(filled, section, workbench, ui):
+    section.clean_up()
+    filled.rename_organ("liver", "Leber")
+    workbench.notify("cases")
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen"]

@@ -1,0 +1,64 @@
+"""Cases of a project as lines of the table, and what the check of the data found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from slicer.i18n import tr as _
+
+from VoxelAdvSegLib.data.facts import Finding
+from VoxelAdvSegLib.panel.tables import Cell, Row
+from VoxelAdvSegLib.project.records import ROLES, Case
+
+SEVERITIES = ("error", "warning", "note")
+
+
+def case_row(case: Case, findings: Sequence[Finding]) -> Row:
+    """Findings, name, role, state, score and last change."""
+    score = "" if case.score is None else f"{case.score:.2f}"
+    return Row(
+        case.id,
+        (
+            _findings_cell(findings),
+            Cell(case.name, f"{case.id}: {case.image}"),
+            Cell(case.role),
+            Cell(case.state, case.reason),
+            Cell(score, case.reason if score else _("No prediction yet.")),
+            Cell(local_time(case.changed)),
+        ),
+    )
+
+
+def _findings_cell(findings: Sequence[Finding]) -> Cell:
+    if not findings:
+        return Cell(tip=_("Nothing was found."))
+    ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    tip = "\n".join(" ".join(part for part in (f.message, f.do) if part) for f in ordered)
+    return Cell(str(len(findings)), tip, icon=ordered[0].severity)
+
+
+def local_time(iso: str) -> str:
+    """A time of the project as the clock on the wall had it; sorts as text."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M") if iso else ""
+
+
+def roles_text(cases: Sequence[Case]) -> str:
+    """How many cases have which role: "4 labeled, 30 unlabeled"."""
+    counts = {role: sum(case.role == role for case in cases) for role in ROLES}
+    return ", ".join(f"{count} {role}" for role, count in counts.items() if count)
+
+
+def check_text(cases: Sequence[Case], findings: Mapping[str, Sequence[Finding]]) -> str:
+    """What the check found: first what concerns all cases, then how many have what."""
+    of_all = [f"{finding.message} {finding.do}".strip() for finding in findings.get("", ())]
+    known = {case.id for case in cases}
+    worst = [
+        min(SEVERITIES.index(f.severity) for f in found) for case_id, found in findings.items()
+        if case_id in known and found
+    ]  # fmt: skip
+    words = (_("{n} scans with an error"), _("{n} with a warning"), _("{n} with a note"))
+    counts = [words[rank].format(n=worst.count(rank)) for rank in range(len(words)) if rank in worst]
+    if counts:
+        of_all.append(", ".join(counts) + ". " + _("Rest the pointer on the icons of the table to read more."))
+    return "\n".join(of_all)
