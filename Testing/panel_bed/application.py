@@ -6,6 +6,7 @@ import os
 import types
 
 import slicer
+import vtk
 from panel_bed import standins
 from panel_bed.dialogs import UnexpectedDialogError
 from panel_bed.pythonqt import Proxy
@@ -109,6 +110,8 @@ class App(Standin):
     def qt_overrideCursor(self):
         return self._qt().overrideCursor()
 
+    do_processEvents = qt_processEvents
+
     def qt_palette(self, *_):
         return self._qt().palette()
 
@@ -160,6 +163,12 @@ class LayoutManager(Standin):
 
     def do_sliceWidget(self, name):
         return self.widgets.get(name)
+
+    def do_mrmlSliceLogics(self):
+        logics = vtk.vtkCollection()
+        for widget in self.widgets.values():
+            logics.AddItem(widget.logic)
+        return logics
 
     def do_threeDWidget(self, _which):
         return self.three_d

@@ -88,6 +88,17 @@ def own_interpreter(
     return Interpreter(path.absolute(), environment)
 
 
+class Child(subprocess.Popen[bytes]):
+    """A process that may outlive this one: to let it go while it runs is no mistake to be warned of."""
+
+    def __del__(self) -> None:
+        super().__del__(_warn=_nothing)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """In place of a warning."""
+
+
 def launch(interpreter: Interpreter, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """Starts the job of a folder; it outlives this process and holds none of its files or consoles.
 
@@ -102,7 +113,7 @@ def launch(interpreter: Interpreter, folder: Path, log: Path) -> subprocess.Pope
         }
     try:
         with log.open("ab") as output:
-            return subprocess.Popen[bytes](
+            return Child(
                 interpreter.command(folder), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=LIBRARY, env=interpreter.surroundings(), close_fds=True, **options,
             )  # fmt: skip

@@ -1,0 +1,112 @@
+"""The whole loop with real processes and the real scene: train, segment, review, correct, accept, train again."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+
+from VoxelAdvSegLib.data.phantoms import write_phantoms
+from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from VoxelAdvSegLib.jobs.job import JobState
+from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.editing import Correction
+from VoxelAdvSegLib.scene.grids import ijk_to_ras
+from VoxelAdvSegLib.scene.segments import segment_ids, segment_mask, segment_names
+from VoxelAdvSegLib.scene.status import Status, status_of
+
+SHORT = {"patch": "32,32,32", "filters": 4, "disc_voxels_per_class": 64, "feature_voxels_per_class": 32,
+         "checkpoint_every": 20, "preview_every": 20, "validate_every": 20, "gradient_ratio_every": 20}  # fmt: skip
+
+
+@pytest.fixture
+def workbench(bed):
+    environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), environment))
+    made.threads = 1  # other tests run beside
+    yield made
+    made.clean_up()
+
+
+def correct_by_hand(workbench: Workbench) -> str:
+    """Draws a ball of 25 mm into the first segment that has voxels, as with the brush; its name."""
+    review = workbench.review
+    assert review is not None
+    node, volume_node = review.segmentation_node, review.volume_node
+    for segment_id in segment_ids(node):
+        mask = segment_mask(node, segment_id, volume_node)
+        if mask.any():
+            break
+    else:
+        segment_id, mask = segment_ids(node)[0], np.ones(1, bool)
+    place = np.argwhere(mask)[0][::-1] if mask.ndim == 3 else np.array([10, 10, 10])
+    ras = (ijk_to_ras(volume_node) @ [*place, 1])[:3]
+    correction = Correction(workbench.scene, node, volume_node)
+    correction.draw_ball(segment_id, tuple(float(x) for x in ras), 25.0)
+    correction.close()
+    return segment_names(node)[segment_id]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_loop_on_phantoms(workbench: Workbench, tmp_path: Path):
+    counts = {"training": (2, 0), "unlabeled": (2, 1), "validation": (1, 0), "test": (1, 0)}
+    manifest = write_phantoms(tmp_path / "scans", counts=counts, voxel_factor=2.0)
+    project = workbench.create_project(tmp_path / "project")
+    workbench.add_manifest(manifest)
+    assert [c.role for c in project.cases].count("unlabeled") == 3 and workbench.can_train() == ""
+
+    job = workbench.train(steps=60, settings=SHORT, seed=0, wait=True)
+    assert job.state is JobState.FINISHED, job.failure
+    model_id = workbench.default_model()
+    assert model_id is not None and workbench.models()[0].dice["mean"] is not None
+    losses = workbench.chart("losses")
+    assert losses.GetNumberOfPlotSeriesNodes() >= 4
+    assert workbench.chart("dice").GetNumberOfPlotSeriesNodes() >= 1
+
+    # One click on a loaded volume that the project does not know.
+    known = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    scan = next(case for case in project.cases if case.role == "excluded")
+    volume_node = workbench._volume_of(scan)
+    workbench.segment(volume_node, wait=True)
+    result = workbench.result
+    assert result is not None and result.segmentation_node is not None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == known + 1
+    assert [v.name for v in result.volumes] == [organ.name for organ in project.organs]
+    assert workbench.show_map(True) and workbench.show_map(False)
+    shape = read_volume(scan.image).array.shape
+    assert segment_mask(result.segmentation_node, segment_ids(result.segmentation_node)[0], volume_node).shape == shape
+
+    # The queue, its least certain case first, corrected and accepted.
+    workbench.segment_cases(wait=True)
+    queue = workbench.queue()
+    assert len(queue.cases) == 3 and all(case.reason for case in queue.cases)
+    scores = [case.score for case in queue.cases]
+    assert scores == sorted(scores, key=lambda s: -1.0 if s is None else s)
+    review = workbench.next_case()
+    assert review is not None and review.case.id == queue.cases[0].id and not review.is_changed
+    correct_by_hand(workbench)
+    assert review.is_changed and workbench.save_draft()
+    assert project.draft(review.case.id) is not None and project.case(review.case.id).state == "in progress"
+    node = review.segmentation_node
+    workbench.accept_corrected()
+    case = project.case(review.case.id)
+    assert case.role == "labeled" and case.state == "completed" and project.draft(case.id) is None
+    version = project.versions(case.id)[-1]
+    assert version.decision == "corrected" and version.model == model_id
+    assert version.mean_dice is not None and version.mean_dice < 1
+    assert status_of(node.GetSegmentation().GetSegment(segment_ids(node)[0])) is Status.COMPLETED
+
+    second = workbench.next_case()
+    assert second is not None
+    workbench.accept()
+    assert project.versions(second.case.id)[-1].decision == "accepted"
+    assert project.versions(second.case.id)[-1].mean_dice == pytest.approx(1.0)
+
+    job = workbench.retrain(steps=40, settings=SHORT, wait=True)
+    assert job.state is JobState.FINISHED, job.failure
+    rows = workbench.rounds().rows
+    assert [row.labeled for row in rows] == [2, 4] and workbench.rounds_chart() is not None
+    print(f"longest turn {1000 * workbench.longest_turn:.0f} ms")
