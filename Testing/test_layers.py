@@ -41,7 +41,7 @@ FREE_OF_TORCH = [
 # What runs in Slicer's process, of layers that are above it in the street for other reasons, may use these only.
 IN_SLICER = {
     "scene": {"errors", "data", "project", "scene"},
-    "panel": {"errors", "config", "setting_values", "table", "data", "project", "jobs", "scene", "panel"},
+    "panel": {"errors", "config", "setting_values", "table", "data", "evaluation", "project", "jobs", "scene", "panel"},
 }
 # The bridge takes scene and nodes; these belong to the application.
 OF_THE_APPLICATION = {"app", "modules", "mrmlScene", "util"}

@@ -92,7 +92,7 @@ class Child(subprocess.Popen[bytes]):
     """A process that may outlive this one: to let it go while it runs is no mistake to be warned of."""
 
     def __del__(self) -> None:
-        super().__del__(_warn=_nothing)  # pyright: ignore[reportAttributeAccessIssue]
+        super().__del__(_warn=_nothing)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
 
 def _nothing(*_: Any, **__: Any) -> None:
