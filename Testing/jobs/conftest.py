@@ -75,9 +75,9 @@ class Bench:
 
     def clear(self) -> None:
         for job in self.jobs:
-            kill_tree(job._pids())
-            if job._child is not None:
-                job._child.wait(PATIENCE)
+            kill_tree(job.worker.pids())
+            if job.worker.child is not None:
+                job.worker.child.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -119,7 +119,8 @@ def tiny_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_training(manifest: Path, steps: int = 6, **settings: Any) -> TrainRequest:
-    return TrainRequest(data=str(manifest), settings={**TINY, **settings}, threads=1, steps=steps)
+    rarely = {"validate_every": 3, "preview_every": 3, "bn_recalibrate": 2}
+    return TrainRequest(data=str(manifest), settings={**TINY, **rarely, **settings}, threads=1, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,6 @@ def trained(tiny_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
         return job.state.is_over
 
     events = pump(job, note)
-    assert job._child is not None
-    job._child.wait(PATIENCE)
+    assert job.worker.child is not None
+    job.worker.child.wait(PATIENCE)
     return Trained(job, events + job.poll(), states, phases)

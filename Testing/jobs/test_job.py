@@ -10,12 +10,13 @@ import pytest
 
 from Testing.jobs.conftest import END_EVENT, JOB_EVENT, START_EVENT, Bench, pump, pump_to_end, step_event
 from VoxelAdvSegLib.errors import InputError, RunError
-from VoxelAdvSegLib.jobs.job import STALE_SECONDS, JobState
+from VoxelAdvSegLib.jobs.job import JobState
 from VoxelAdvSegLib.jobs.process import start_token
 from VoxelAdvSegLib.jobs.protocol import CANCELLED, JOB, STOP, ProbeRequest, TrainRequest
 from VoxelAdvSegLib.jobs.pulse import read_pulse
 from VoxelAdvSegLib.jobs.segment import SegmentJob
 from VoxelAdvSegLib.jobs.train import TrainJob
+from VoxelAdvSegLib.jobs.worker import STALE_SECONDS
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -112,7 +113,7 @@ def test_cancel_asks_first(bench: Bench):
     pump(job, lambda: job.state is JobState.RUNNING)
     job.cancel(grace_seconds=600)
     pump_to_end(job)
-    assert job.state is JobState.CANCELLED and job._child.wait() == -15
+    assert job.state is JobState.CANCELLED and job.worker.child.wait() == -15
 
 
 @posix
@@ -124,7 +125,7 @@ def test_cancel_kills_the_deaf_and_all_their_children(bench: Bench):
     job.cancel(grace_seconds=0.2)
     assert job.poll() is not None and job.state is JobState.STOPPING
     pump_to_end(job)
-    assert job.state is JobState.CANCELLED and job._child.wait() == -9 and job.failure is None
+    assert job.state is JobState.CANCELLED and job.worker.child.wait() == -9 and job.failure is None
     pump(job, lambda: start_token(grandchild) is None)
 
 
@@ -151,24 +152,23 @@ def test_silence_is_said_and_so_is_its_end(bench: Bench):
     """By our own clock since the last change of pid.json: the child's clock may be set back."""
     job = bench.play(["event", JOB_EVENT], ["event", step_event(1)], ["hang"])
     pump(job, lambda: job.state is JobState.RUNNING)
-    os.kill(job._child.pid, 19)  # SIGSTOP
+    os.kill(job.worker.child.pid, 19)  # SIGSTOP
     clock = Clock()
     job.poll()
-    job._clock, job._beat_seen, job._beat_age = clock, 0.0, 0.0
+    job.worker.clock, job.worker.beat_seen, job.worker.beat_age = clock, 0.0, 0.0
     clock.now = STALE_SECONDS - 1
-    job._pulse_stamp = (job.folder / "pid.json").stat().st_mtime_ns, (job.folder / "pid.json").stat().st_size
     job.poll()
     assert job.state is JobState.RUNNING
     clock.now = STALE_SECONDS + 1
     job.poll()
     assert job.state is JobState.UNRESPONSIVE and job.heartbeat_age == STALE_SECONDS + 1
-    os.kill(job._child.pid, 18)  # SIGCONT
+    os.kill(job.worker.child.pid, 18)  # SIGCONT
     pump(job, lambda: job.state is JobState.RUNNING)
 
 
 def test_a_folder_is_for_one_job_at_a_time(bench: Bench):
     job = bench.play(["event", JOB_EVENT], ["hang"])
-    pump(job, lambda: job.pulse)
+    pump(job, lambda: job.worker.pulse)
     with pytest.raises(RunError, match="in use"):
         bench.play(["exit", 0])
 
@@ -193,7 +193,7 @@ def test_a_folder_that_vanishes_ends_in_words(bench: Bench):
     assert not job.state.is_over
     with pytest.raises(RunError, match="cannot be told"):
         job.request_stop()
-    job._child.kill()
+    job.worker.child.kill()
     pump_to_end(job)
     assert job.state is JobState.FAILED and job.failure.why
 
@@ -219,7 +219,7 @@ def test_what_was_cancelled_by_a_parent_that_left_is_killed(bench: Bench):
     pump(first, lambda: first.state is JobState.RUNNING)
     (first.folder / CANCELLED).touch()
     again = TrainJob.attach(first.folder)
-    pump(again, lambda: first._child.poll() is not None)
+    pump(again, lambda: first.worker.child.poll() is not None)
     pump_to_end(again)
     assert again.state is JobState.CANCELLED
 
@@ -228,8 +228,8 @@ def test_what_was_cancelled_by_a_parent_that_left_is_killed(bench: Bench):
 def test_a_killed_job_is_interrupted_at_its_step(bench: Bench):
     first = bench.play(["event", JOB_EVENT], ["event", START_EVENT], ["event", step_event(7)], ["hang"])
     pump(first, lambda: first.state is JobState.RUNNING)
-    first._child.kill()
-    first._child.wait()
+    first.worker.child.kill()
+    first.worker.child.wait()
     again = TrainJob.attach(first.folder)
     again.poll()
     assert again.state is JobState.INTERRUPTED and "at step 7" in again.failure.what and "Resume" in again.failure.do
@@ -238,7 +238,7 @@ def test_a_killed_job_is_interrupted_at_its_step(bench: Bench):
 def test_an_ended_job_is_found_ended(bench: Bench):
     first = bench.play(["event", JOB_EVENT], ["event", START_EVENT], ["event", END_EVENT])
     pump_to_end(first)
-    first._child.wait()
+    first.worker.child.wait()
     again = TrainJob.attach(first.folder)
     pump_to_end(again)
     assert again.state is JobState.FINISHED and again.view.final_dice == {"ball": 0.9}
@@ -247,7 +247,7 @@ def test_an_ended_job_is_found_ended(bench: Bench):
 def test_a_number_given_to_another_program_is_not_ours(bench: Bench):
     """pid.json names this very test by its number, but with another start."""
     first = bench.play(["event", JOB_EVENT], ["event", step_event(7)], ["exit", 0])
-    first._child.wait()
+    first.worker.child.wait()
     content = json.loads((first.folder / "pid.json").read_text())
     (first.folder / "pid.json").write_text(json.dumps({**content, "pid": os.getpid()}))
     again = TrainJob.attach(first.folder)
@@ -255,18 +255,18 @@ def test_a_number_given_to_another_program_is_not_ours(bench: Bench):
     assert again.state is JobState.INTERRUPTED
     again.state = JobState.RUNNING  # even if it were thought to run, this test is not killed
     again.cancel(grace_seconds=0)
-    assert again._pids() == []
+    assert again.worker.pids() == []
 
 
 def test_a_job_on_another_computer_is_judged_by_its_beat(bench: Bench):
     first = bench.play(["event", JOB_EVENT], ["event", step_event(7)], ["exit", 0])
-    first._child.wait()
+    first.worker.child.wait()
     file = first.folder / "pid.json"
     content = {**json.loads(file.read_text()), "host": "elsewhere"}
     file.write_text(json.dumps({**content, "beat": time.time() - 1}))
     again = TrainJob.attach(first.folder)
     again.poll()
-    assert again.state is JobState.RUNNING and again._pids() == []
+    assert again.state is JobState.RUNNING and again.worker.pids() == []
     file.write_text(json.dumps({**content, "beat": time.time() - 2 * STALE_SECONDS}))
     late = TrainJob.attach(first.folder)
     late.poll()
@@ -275,7 +275,7 @@ def test_a_job_on_another_computer_is_judged_by_its_beat(bench: Bench):
 
 def test_one_that_never_gave_a_sign(bench: Bench):
     first = bench.play(["silent"], ["exit", 0])
-    first._child.wait()
+    first.worker.child.wait()
     again = TrainJob.attach(first.folder)
     again.poll()
     assert again.state is JobState.PREPARING  # its parent may have started it a moment ago
@@ -289,7 +289,7 @@ def test_events_of_an_earlier_start_change_no_state(bench: Bench):
     error = {"type": "error", "text": "broken", "what": "broken", "do": "mend"}
     first = bench.play(["event", JOB_EVENT], ["event", START_EVENT], ["event", step_event(5)], ["event", error])
     pump_to_end(first)
-    first._child.wait()
+    first.worker.child.wait()
     second = bench.play(["event", JOB_EVENT], ["event", step_event(6)], ["wait for", "go"], ["event", END_EVENT])
     pump(second, lambda: second.state is JobState.RUNNING)
     assert second.failure is None and list(second.view.terms["dice"].points()[0]) == [5, 6]
@@ -301,7 +301,7 @@ def test_events_of_an_earlier_start_change_no_state(bench: Bench):
 def test_only_a_folder_with_such_a_job_is_attached_to(bench: Bench, tmp_path: Path):
     with pytest.raises(InputError, match="job cannot be read"):
         TrainJob.attach(tmp_path)
-    bench.start(TrainJob, ProbeRequest(), bench.fake, "probe")._child.wait()
+    bench.start(TrainJob, ProbeRequest(), bench.fake, "probe").worker.child.wait()
     with pytest.raises(InputError, match="another kind"):
         SegmentJob.attach(tmp_path / "probe")
 
@@ -323,7 +323,7 @@ def test_no_poll_takes_long_whatever_waits_to_be_read(bench: Bench):
         for _ in range(100 * 2**20 // len(block) + 1):
             file.write(block)
     (job.folder / "go").touch()
-    job._child.wait()
+    job.worker.child.wait()
     again = TrainJob.attach(job.folder)
     gc.collect()
     gc.freeze()  # what the tests hold besides would be looked through by each garbage collection

@@ -58,8 +58,8 @@ from pathlib import Path
 from Testing.jobs.conftest import tiny_training
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.train import TrainJob
-job = TrainJob.start(sys.argv[1], tiny_training(Path(sys.argv[2]), steps=100_000, checkpoint_every=2),
-                     Interpreter(Path(sys.executable), dict(os.environ)), locks=Path(sys.argv[3]))
+request = tiny_training(Path(sys.argv[2]), 100_000, checkpoint_every=2, validate_every=10_000, preview_every=10_000)
+job = TrainJob.start(sys.argv[1], request, Interpreter(Path(sys.executable), dict(os.environ)), Path(sys.argv[3]))
 while not list(Path(sys.argv[1]).glob("checkpoints/last.*")):
     job.poll()
 os._exit(0)
@@ -87,8 +87,8 @@ def test_a_training_outlives_its_parent_its_own_death_and_ends_when_asked(
         job.resume(real)
 
     # Killed: interrupted at a step, and the device is free.
-    assert job.pulse is not None
-    os.kill(job.pulse.process.pid, signal.SIGKILL)
+    assert job.worker.pulse is not None
+    os.kill(job.worker.pulse.process.pid, signal.SIGKILL)
     pump_to_end(job)
     assert job.state is JobState.INTERRUPTED and f"at step {job.step}" in job.failure.what and job.can_resume
     assert holder("cpu", locks) is None

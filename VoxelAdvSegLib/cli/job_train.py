@@ -122,6 +122,6 @@ def _bytes(image: Path) -> int:
 
 
 def most_cores() -> int:
-    """All cores but one, which stays with the person: threads that wait for a core that is taken slow all others down."""
+    """All cores but one, which stays with the person; a thread that waits for a taken core slows all others down."""
     cores = os.cpu_count() or 1
     return max(1, cores - 1)

@@ -12,19 +12,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.jobs.explain import Failure, explain_error, explain_exit
 from VoxelAdvSegLib.jobs.interpreter import Interpreter, launch
-from VoxelAdvSegLib.jobs.process import ask_to_end, is_alive, kill_tree
+from VoxelAdvSegLib.jobs.process import is_alive
 from VoxelAdvSegLib.jobs.protocol import (
     CANCELLED,
     CONTROL,
     EVENTS,
-    JOB,
     LOG,
     PULSE,
     STOP,
@@ -33,38 +31,20 @@ from VoxelAdvSegLib.jobs.protocol import (
     read_order,
     write_order,
 )
-from VoxelAdvSegLib.jobs.pulse import Pulse, read_pulse
+from VoxelAdvSegLib.jobs.pulse import read_pulse
+from VoxelAdvSegLib.jobs.state import JobState
+from VoxelAdvSegLib.jobs.worker import Worker
 from VoxelAdvSegLib.training.events import PROTOCOL, Follower
 
 POLL_SECONDS = 0.02  # of reading per call
 MOST_BYTES = 4 * 2**20  # per call
 MOST_EVENTS = 200  # per call: thousands of them at once would set off long garbage collections
-STALE_SECONDS = 60.0  # without a sign of life
-STARTING_SECONDS = 120.0  # for the first sign: a cold disk and a virus scanner take their time
-FIRST_BEAT_SECONDS = 30.0  # of a child that another process started, before it counts as lost
 MOST_WARNINGS = 50
 LEAST_FREE_BYTES = 200 * 2**20
 TAIL_BYTES = 2**16
 
 Event = dict[str, Any]
 J = TypeVar("J", bound="Job")
-
-
-class JobState(str, Enum):
-    """Where a job stands; the last five are ends, of which `interrupted` and `failed` may be resumed."""
-
-    PREPARING = "preparing"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    UNRESPONSIVE = "unresponsive"
-    FINISHED = "finished"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_over(self) -> bool:
-        return self in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
 
 
 class Job:
@@ -88,9 +68,7 @@ class Job:
         self.failure: Failure | None = None  # cause and next step, when it failed or was interrupted
         self.warnings: list[str] = []
         self.longest_poll = 0.0  # seconds
-        self.started: float | None = None  # seconds since 1970
-        self.pulse: Pulse | None = None
-        self._child = child
+        self.worker = Worker(folder, order.sitting, child, clock)
         self._clock = clock
         self._follower = Follower(folder / EVENTS)
         self._restarts = 0
@@ -99,13 +77,9 @@ class Job:
         self._end: Event | None = None
         self._stop_asked = False
         self._cancel_asked = (folder / CANCELLED).exists()
-        # Whoever cancelled it may have left before the grace time was over.
-        self._kill_at: float | None = clock() if self._cancel_asked else None
-        self._born = clock()
-        self._beat_seen: float | None = None  # clock when a new beat was seen
-        self._beat_age = 0.0  # of that beat, then
+        if self._cancel_asked:  # by someone who may have left before the grace time was over
+            self.worker.kill_at = clock()
         self._seconds_left: tuple[float, float] | None = None  # and the clock when it was told
-        self._pulse_stamp: tuple[int, int] | None = None
 
     # --- beginnings ---------------------------------------------------------------------------
 
@@ -124,9 +98,7 @@ class Job:
         folder, when less than free_bytes are free there, or when the child cannot be started.
         """
         folder = Path(folder).absolute()
-        cls._check_folder(folder, free_bytes)
-        for name in (STOP, CANCELLED, CONTROL, PULSE):
-            (folder / name).unlink(missing_ok=True)
+        _make_room(folder, free_bytes)
         order = write_order(folder, request, locks)
         return cls(folder, order, launch(interpreter, folder, folder / LOG))
 
@@ -146,34 +118,12 @@ class Job:
             )  # fmt: skip
         return cls(folder, order, None)
 
-    @staticmethod
-    def _check_folder(folder: Path, free_bytes: int) -> None:
-        pulse = read_pulse(folder)
-        if pulse is not None and is_alive(pulse.process):
-            raise RunError(
-                "the folder is in use", file=folder, expected="one job at a time in a folder",
-                found="another process that works on it", do="wait for it, or stop it",
-            )  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-        except OSError as error:
-            raise RunError(
-                "the folder cannot be written", file=folder, expected="a folder with the right to write",
-                found=str(error), do="choose another project folder",
-            ) from error  # fmt: skip
-        if free < free_bytes:
-            raise RunError(
-                "there is too little room on the disk", file=folder, expected=f"{free_bytes / 2**20:.0f} MB free",
-                found=f"{free / 2**20:.0f} MB", do="make room, or put the project on another disk",
-            )  # fmt: skip
-
     # --- following ----------------------------------------------------------------------------
 
     def poll(self, seconds: float = POLL_SECONDS) -> list[Event]:
         """New events, and the state as of now. Returns in little more than `seconds`."""
         begin = time.perf_counter()
-        gone, code = self._is_gone()  # looked at before reading: what it wrote last is then there
+        gone = self.worker.is_gone()  # looked at before reading: what it wrote last is then there
         events = []
         # One by one, so that what is made of an event counts towards the time.
         for event, _ in self._follower.take(seconds, MOST_BYTES):
@@ -183,8 +133,8 @@ class Job:
             events.append(event)
             if len(events) == MOST_EVENTS:
                 break
-        self._look_at_pulse()
-        self._settle(gone, code)
+        self.worker.look()
+        self._settle(gone)
         self.longest_poll = max(self.longest_poll, time.perf_counter() - begin)
         return events
 
@@ -203,9 +153,12 @@ class Job:
     @property
     def heartbeat_age(self) -> float | None:
         """Seconds since the child's last sign of life; None before the first."""
-        if self._beat_seen is None:
-            return None
-        return self._beat_age + self._clock() - self._beat_seen
+        return self.worker.heartbeat_age
+
+    @property
+    def started(self) -> float | None:
+        """When the child began, in seconds since 1970; None before its first sign of life."""
+        return None if self.worker.pulse is None else self.worker.pulse.started
 
     def log_tail(self, most_bytes: int = TAIL_BYTES) -> str:
         """The last lines of the child's output."""
@@ -225,11 +178,7 @@ class Job:
         self._touch(CANCELLED)
         self._cancel_asked = True
         self._touch(STOP)
-        if grace_seconds > 0:
-            for pid in self._pids():
-                ask_to_end(pid)
-        self._kill_at = self._clock() + grace_seconds
-        self._kill_when_due()
+        self.worker.end(grace_seconds)
 
     def _touch(self, name: str) -> None:
         try:
@@ -272,60 +221,9 @@ class Job:
         if text not in self.warnings and len(self.warnings) < MOST_WARNINGS:
             self.warnings.append(text)
 
-    # --- the child ----------------------------------------------------------------------------
-
-    def _is_gone(self) -> tuple[bool, int | None]:
-        """Whether no process works on the job any more, and the exit code where it is known."""
-        if self._child is not None:
-            code = self._child.poll()
-            if code is None:
-                return False, None
-            # A launcher may have ended without the Python that it had started.
-            return not (self.pulse is not None and is_alive(self.pulse.process)), code
-        if self.pulse is None:
-            self._look_at_pulse()
-        if self.pulse is None:  # its parent may have started it just now
-            return _age(self.folder / JOB) > FIRST_BEAT_SECONDS, None
-        alive = is_alive(self.pulse.process)
-        if alive is None:
-            age = self.heartbeat_age
-            return age is None or age > STALE_SECONDS, None
-        return not alive, None
-
-    def _look_at_pulse(self) -> None:
-        try:
-            status = (self.folder / PULSE).stat()
-        except OSError:
-            return
-        stamp = (status.st_mtime_ns, status.st_size)
-        if stamp == self._pulse_stamp:
-            return
-        pulse = read_pulse(self.folder)
-        if pulse is None or pulse.sitting != self.order.sitting:
-            return
-        # The first beat may be old; from then on its age is by our own clock, whatever theirs says.
-        first = self.pulse is None and self._child is None
-        self._beat_age = max(0.0, time.time() - pulse.beat) if first else 0.0
-        self.pulse, self._pulse_stamp, self._beat_seen = pulse, stamp, self._clock()
-        self.started = pulse.started
-
-    def _pids(self) -> list[int]:
-        """Numbers that are certainly still those of our processes."""
-        pids = []
-        if self._child is not None and self._child.poll() is None:
-            pids.append(self._child.pid)
-        if self.pulse is not None and self.pulse.process.pid not in pids and is_alive(self.pulse.process):
-            pids.append(self.pulse.process.pid)
-        return pids
-
-    def _kill_when_due(self) -> None:
-        if self._kill_at is not None and self._clock() >= self._kill_at:
-            self._look_at_pulse()
-            kill_tree(self._pids())
-
     # --- the state ----------------------------------------------------------------------------
 
-    def _settle(self, gone: bool, code: int | None) -> None:
+    def _settle(self, gone: bool) -> None:
         if self.state.is_over:
             return
         if gone and self._end is None and self.behind:
@@ -337,20 +235,18 @@ class Job:
                 self.state = JobState.STOPPING
         elif self._end is not None:
             self._finish(JobState.FAILED if self._end["type"] == "error" else JobState.FINISHED)
-        elif gone and self._child is None:
+        elif gone and self.worker.child is None:
             self.failure = self._interruption()
             self._finish(JobState.INTERRUPTED)
         elif gone:
-            self.failure = explain_exit(code, self.log_tail(), self.phase)
+            self.failure = explain_exit(self.worker.exit_code, self.log_tail(), self.phase)
             self._finish(JobState.FAILED)
         else:
             self.state = self._state_while_alive()
-        self._kill_when_due()
+        self.worker.kill_when_due()
 
     def _state_while_alive(self) -> JobState:
-        age = self.heartbeat_age
-        silent = self._clock() - self._born > STARTING_SECONDS if age is None else age > STALE_SECONDS
-        if silent:
+        if self.worker.is_silent:
             return JobState.UNRESPONSIVE
         if self._stop_asked or self._cancel_asked or (self.folder / STOP).exists():
             return JobState.STOPPING
@@ -363,7 +259,7 @@ class Job:
 
     def _look_ahead(self) -> None:
         """How the diary ends, before all of it is read: that is worth knowing first."""
-        began = math.inf if self.pulse is None else self.pulse.started - 1
+        began = math.inf if self.started is None else self.started - 1
         for line in read_tail(self.folder / EVENTS).splitlines()[1:]:
             try:
                 event = json.loads(line)
@@ -388,6 +284,31 @@ class Job:
         )
 
 
+def _make_room(folder: Path, free_bytes: int) -> None:
+    """The folder, made and cleared of what is left of an earlier start. Raises RunError as `Job.start`."""
+    pulse = read_pulse(folder)
+    if pulse is not None and is_alive(pulse.process):
+        raise RunError(
+            "the folder is in use", file=folder, expected="one job at a time in a folder",
+            found="another process that works on it", do="wait for it, or stop it",
+        )  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (STOP, CANCELLED, CONTROL, PULSE):
+            (folder / name).unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise RunError(
+            "the folder cannot be written", file=folder, expected="a folder with the right to write",
+            found=str(error), do="choose another project folder",
+        ) from error  # fmt: skip
+    if free < free_bytes:
+        raise RunError(
+            "there is too little room on the disk", file=folder, expected=f"{free_bytes / 2**20:.0f} MB free",
+            found=f"{free / 2**20:.0f} MB", do="make room, or put the project on another disk",
+        )  # fmt: skip
+
+
 def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
     """The last bytes of a text file; "" when it cannot be read."""
     try:
@@ -397,14 +318,6 @@ def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
             return file.read(most_bytes).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was written; without end when it is not there."""
-    try:
-        return max(0.0, time.time() - path.stat().st_mtime)
-    except OSError:
-        return math.inf
 
 
 def _newer(event: Mapping[str, Any]) -> bool:
