@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import slicer
+from scipy import ndimage
 
 from VoxelAdvSegLib.scene.grids import (
     ijk_to_ras,
@@ -90,7 +91,14 @@ class Correction:
         if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
             raise KeyError(segment_id)
         to_segmentation = np.linalg.inv(node_to_world(self.segmentation_node)) @ node_to_world(self.volume_node)
-        modifier = oriented_image_from_array(mask.astype(np.uint8), to_segmentation @ ijk_to_ras(self.volume_node))
+        place, start = (slice(None),) * 3, (0, 0, 0)
+        if mode != self._logic.ModificationModeSet:  # add and remove need the voxels in question only
+            found = ndimage.find_objects(mask.view(np.uint8))
+            if not found:
+                return
+            place, start = found[0], tuple(part.start for part in found[0])
+        to_ras = to_segmentation @ ijk_to_ras(self.volume_node)
+        modifier = oriented_image_from_array(mask[place].astype(np.uint8), to_ras, start)
         self._logic.SetCurrentSegmentID(segment_id)
         self._logic.UpdateReferenceGeometryImage()
         self._logic.ResetModifierLabelmapToDefault()

@@ -124,10 +124,14 @@ def image_from_array(array: np.ndarray) -> vtk.vtkImageData:
     return image
 
 
-def oriented_image_from_array(array: np.ndarray, ijk_to_ras: np.ndarray):
-    """Oriented image data with a copy of the voxels (z, y, x), as segments hold them."""
+def oriented_image_from_array(array: np.ndarray, ijk_to_ras: np.ndarray, start_zyx=(0, 0, 0)):
+    """Oriented image data with a copy of the voxels (z, y, x), as segments hold them.
+
+    start_zyx: index of the array's first voxel on the grid, for a box of it.
+    """
     image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*reversed(array.shape))
+    sizes = zip(reversed(start_zyx), reversed(array.shape), strict=True)
+    image.SetExtent(*(int(end) for start, size in sizes for end in (start, start + size - 1)))
     image.GetPointData().SetScalars(_scalars(array))
     image.SetGeometryFromImageToWorldMatrix(vtk_matrix(ijk_to_ras))
     return image

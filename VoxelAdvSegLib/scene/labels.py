@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from VoxelAdvSegLib.data.terminology import TISSUE, Terminology, parse_terminolo
 from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.scene.files import replacing
 from VoxelAdvSegLib.scene.grids import ijk_to_ras, node_to_world, oriented_image_from_array, shape_zyx, vtk_matrix
-from VoxelAdvSegLib.scene.segments import LABELMAP, segment_ids, segment_mask, segment_names
+from VoxelAdvSegLib.scene.segments import LABELMAP, Box, segment_boxes, segment_ids, segment_names
 from VoxelAdvSegLib.scene.volumes import check_usable
 
 
@@ -81,9 +81,9 @@ def overlaps(segmentation_node, volume_node, ids: Sequence[str] | None = None) -
     if len({segmentation.GetLayerIndex(segment_id) for segment_id in ids}) < 2:
         return []  # one label map holds all: a voxel has one value
     names = segment_names(segmentation_node)
-    masks = {segment_id: np.packbits(segment_mask(segmentation_node, segment_id, volume_node)) for segment_id in ids}
+    boxes = segment_boxes(segmentation_node, ids, volume_node)
     found = [
-        Overlap(names[first], names[second], _set_bits(masks[first] & masks[second]))
+        Overlap(names[first], names[second], _common(boxes[first], boxes[second]))
         for first, second in itertools.combinations(ids, 2)
     ]
     return sorted((overlap for overlap in found if overlap.voxels), key=lambda overlap: -overlap.voxels)
@@ -95,11 +95,13 @@ def export_segmentation(
     path: str | Path,
     names: Mapping[str, str] | None = None,
     compress: bool = True,
+    cropped: bool = False,
 ) -> None:
     """Writes segments as .seg.nrrd on the volume's grid, with names, colours, codes, status and overlaps.
 
     The file lies in the world as `export_volume` writes the volume. names: only these segments (by
-    ID), under these names. Node, storage node and file name of the user stay as they are. Raises
+    ID), under these names. cropped: store only the box around the segments, as Slicer does (for drafts,
+    which are written often). Node, storage node and file name of the user stay as they are. Raises
     InputError when a segment is not there or two get one name, RunError when the file cannot be written.
     """
     path = Path(path)
@@ -113,7 +115,7 @@ def export_segmentation(
     if names is not None and len(set(wanted.values())) < len(wanted):
         raise InputError("two segments would get one name", file=path, found=", ".join(wanted.values()),
                          do="choose one segment for each organ")  # fmt: skip
-    copy = _on_grid(segmentation_node, volume_node, wanted)
+    copy = _on_grid(segmentation_node, volume_node, wanted, cropped)
     storage = slicer.vtkMRMLSegmentationStorageNode()
     storage.SetUseCompression(compress)
     with replacing(path) as temporary:
@@ -122,7 +124,7 @@ def export_segmentation(
             raise RunError("the file cannot be written")
 
 
-def _on_grid(segmentation_node, volume_node, names: Mapping[str, str]):
+def _on_grid(segmentation_node, volume_node, names: Mapping[str, str], cropped: bool):
     """A segmentation node outside any scene: the segments on the volume's grid where it lies in the world."""
     to_world = node_to_world(volume_node) @ ijk_to_ras(volume_node)
     node = slicer.vtkMRMLSegmentationNode()
@@ -132,8 +134,10 @@ def _on_grid(segmentation_node, volume_node, names: Mapping[str, str]):
     converter = slicer.vtkSegmentationConverter
     grid = converter.SerializeImageGeometry(vtk_matrix(to_world), [0, i - 1, 0, j - 1, 0, k - 1])
     segmentation.SetConversionParameter(converter.GetReferenceImageGeometryParameterName(), grid)
-    layers, places = _layers({i: segment_mask(segmentation_node, i, volume_node) for i in names})
-    images = [oriented_image_from_array(layer, to_world) for layer in layers]
+    boxes = segment_boxes(segmentation_node, names, volume_node)
+    start, shape = _union(boxes.values()) if cropped else ((0, 0, 0), (k, j, i))
+    layers, places = _layers(boxes, np.asarray(start), shape)
+    images = [oriented_image_from_array(layer, to_world, start) for layer in layers]
     for segment_id, name in names.items():
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(segmentation_node.GetSegmentation().GetSegment(segment_id))
@@ -145,20 +149,34 @@ def _on_grid(segmentation_node, volume_node, names: Mapping[str, str]):
     return node
 
 
-def _layers(masks: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], dict[str, tuple[int, int]]]:
-    """Label arrays without overlap, as few as a first fit gives, and (layer, value) of each segment."""
+def _union(boxes: Iterable[Box]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Start and shape of the box around all; one voxel where all are empty."""
+    filled = [box for box in boxes if box.mask.size]
+    if not filled:
+        return (0, 0, 0), (1, 1, 1)
+    start = np.min([box.start_zyx for box in filled], axis=0)
+    stop = np.max([np.add(box.start_zyx, box.mask.shape) for box in filled], axis=0)
+    return tuple(map(int, start)), tuple(map(int, stop - start))
+
+
+def _layers(boxes: Mapping[str, Box], start: np.ndarray, shape: tuple[int, ...]):
+    """Label arrays without overlap, as few as a first fit gives, and (layer, value) of each segment.
+
+    start, shape: of the box of the volume's grid that the arrays cover.
+    """
     layers: list[np.ndarray] = []
-    places = {}
-    kind = np.min_scalar_type(len(masks))
     counts: list[int] = []
-    for segment_id, mask in masks.items():
-        free = (index for index, layer in enumerate(layers) if not np.any(layer[mask]))
+    places: dict[str, tuple[int, int]] = {}
+    kind = np.min_scalar_type(len(boxes))
+    for segment_id, box in boxes.items():
+        where = tuple(slice(a, a + n) for a, n in zip(box.start_zyx - start, box.mask.shape, strict=True))
+        free = (index for index, layer in enumerate(layers) if not np.any(layer[where][box.mask]))
         index = next(free, len(layers))
         if index == len(layers):
-            layers.append(np.zeros(mask.shape, kind))
+            layers.append(np.zeros(shape, kind))
             counts.append(0)
         counts[index] += 1
-        layers[index][mask] = counts[index]
+        layers[index][where][box.mask] = counts[index]
         places[segment_id] = (index, counts[index])
     return layers, places
 
@@ -178,5 +196,11 @@ def _values(terminology: Terminology) -> tuple[str, ...]:
     return (kind.scheme, kind.value, *((side.scheme, side.value) if side else ()))
 
 
-def _set_bits(packed: np.ndarray) -> int:
-    return int(np.unpackbits(packed).sum(dtype=np.int64))
+def _common(first: Box, second: Box) -> int:
+    """Voxels that both have."""
+    start = np.maximum(first.start_zyx, second.start_zyx)
+    stop = np.minimum(np.add(first.start_zyx, first.mask.shape), np.add(second.start_zyx, second.mask.shape))
+    if not np.all(start < stop):
+        return 0
+    parts = [box.mask[tuple(map(slice, start - box.start_zyx, stop - box.start_zyx))] for box in (first, second)]
+    return int(np.count_nonzero(parts[0] & parts[1]))

@@ -15,7 +15,7 @@ from VoxelAdvSegLib.scene.grids import array_from_image, ijk_to_ras, image_from_
 from VoxelAdvSegLib.scene.hierarchy import place_beside
 from VoxelAdvSegLib.scene.nodes import is_alive, remove_node
 from VoxelAdvSegLib.scene.segmentations import INPUT_ROLE, check_on_grid
-from VoxelAdvSegLib.scene.segments import segment_mask, segment_names
+from VoxelAdvSegLib.scene.segments import segment_boxes, segment_names
 from VoxelAdvSegLib.scene.views import Outline, SliceLayers, set_foreground_opacity, show_foreground
 from VoxelAdvSegLib.scene.volumes import ROLE_ATTRIBUTE, check_usable
 
@@ -81,13 +81,15 @@ def add_map(scene, volume_node, array: np.ndarray, geometry: Geometry):
 
 def fill_map(map_node, array: np.ndarray, to_ras: np.ndarray) -> None:
     """New values for a map node, on a grid given by its IJK to RAS (4, 4); its display is made once and kept."""
-    values = np.nan_to_num(np.asarray(array, np.float32), nan=0.5, posinf=1.0, neginf=0.0).clip(0, 1)
+    values = np.asarray(array, np.float32)
+    if not (values.min() >= 0 and values.max() <= 1):  # false also where a value is not a number
+        values = np.nan_to_num(values, nan=0.5, posinf=1.0, neginf=0.0).clip(0, 1)
     was_modifying = map_node.StartModify()
     try:
         map_node.SetIJKToRASMatrix(vtk_matrix(to_ras))
-        map_node.SetAndObserveImageData(image_from_array(values))
         if map_node.GetDisplayNode() is None:
-            _make_display(map_node)
+            _make_display(map_node)  # before the voxels, which it would look through for a window of its own
+        map_node.SetAndObserveImageData(image_from_array(values))
     finally:
         map_node.EndModify(was_modifying)
 
@@ -148,9 +150,10 @@ def mean_per_segment(map_node, segmentation_node) -> dict[str, float | None]:
         raise InputError("the map or the segmentation is no longer in the scene", do="segment the volume again")
     values = array_from_image(map_node.GetImageData())
     means = {}
-    for segment_id, name in segment_names(segmentation_node).items():
-        inside = values[segment_mask(segmentation_node, segment_id, map_node)]
-        means[name] = float(inside.mean(dtype=np.float64)) if inside.size else None
+    names = segment_names(segmentation_node)
+    for segment_id, box in segment_boxes(segmentation_node, names, map_node).items():
+        inside = values[box.place][box.mask]
+        means[names[segment_id]] = float(inside.mean(dtype=np.float64)) if inside.size else None
     return means
 
 

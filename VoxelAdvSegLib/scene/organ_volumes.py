@@ -11,7 +11,7 @@ import vtk
 from VoxelAdvSegLib.scene.grids import ijk_to_ras, node_to_world
 from VoxelAdvSegLib.scene.hierarchy import place_beside
 from VoxelAdvSegLib.scene.nodes import remove_node
-from VoxelAdvSegLib.scene.segments import segment_mask, segment_names
+from VoxelAdvSegLib.scene.segments import segment_boxes, segment_names
 from VoxelAdvSegLib.scene.volumes import ROLE_ATTRIBUTE
 
 TABLE_ROLE = "VoxelAdvSeg.volumes"
@@ -33,9 +33,9 @@ def organ_volumes(segmentation_node, volume_node) -> list[OrganVolume]:
     to_world = node_to_world(volume_node) @ ijk_to_ras(volume_node)
     voxel_ml = abs(float(np.linalg.det(to_world[:3, :3]))) / 1000
     sizes = []
-    for segment_id, name in segment_names(segmentation_node).items():
-        voxels = int(np.count_nonzero(segment_mask(segmentation_node, segment_id, volume_node)))
-        sizes.append(OrganVolume(name, segment_id, voxels, voxels * voxel_ml))
+    names = segment_names(segmentation_node)
+    for segment_id, box in segment_boxes(segmentation_node, names, volume_node).items():
+        sizes.append(OrganVolume(names[segment_id], segment_id, box.voxels, box.voxels * voxel_ml))
     return sizes
 
 

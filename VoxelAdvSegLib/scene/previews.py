@@ -34,6 +34,7 @@ class LivePreview:
     def __init__(self, scene) -> None:
         self._scene = scene
         self._handles: dict[str, Handle] = {}
+        self._shown: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def image_node(self):
@@ -68,7 +69,9 @@ class LivePreview:
         to_ras = matrix_from_geometry(grid or Geometry((i, j, k), (1.0, 1.0, 1.0)))
         image_node = self._part("preview image")
         if image_node is not None:
-            _fill_image(image_node, image, to_ras)
+            if not self._shows(image, to_ras):
+                _fill_image(image_node, image, to_ras)
+                self._shown = (image, to_ras)
         segmentation_node = self._part("preview prediction")
         if segmentation_node is not None:
             _fill_segments(segmentation_node, label, organs, to_ras, image_node)
@@ -82,6 +85,10 @@ class LivePreview:
         for role in self._handles:
             remove_node(self._node(role))
         self._handles = {}
+
+    def _shows(self, image: np.ndarray, to_ras: np.ndarray) -> bool:
+        """Whether the scan is the one shown already, as it is but for the first time."""
+        return self._shown is not None and all(map(np.array_equal, self._shown, (image, to_ras)))
 
     def _node(self, role: str):
         handle = self._handles.get(role)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import slicer
 import vtk
+from scipy import ndimage
 
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.terminology import terminology_of
@@ -26,22 +30,84 @@ def segment_names(segmentation_node) -> dict[str, str]:
     return {segment_id: segmentation.GetSegment(segment_id).GetName() for segment_id in segment_ids(segmentation_node)}
 
 
-def segment_mask(segmentation_node, segment_id: str, volume_node) -> np.ndarray:
-    """Voxels of a segment on the volume's grid, bool (z, y, x), wherever either of the two is moved to.
+@dataclass(frozen=True)
+class Box:
+    """The voxels of a segment within the smallest box that holds them, on a volume's grid.
 
-    Raises KeyError when the segmentation has no such segment.
+    mask: bool (z, y, x), of no voxel for an empty segment; start_zyx: index of its first voxel.
+    """
+
+    mask: np.ndarray
+    start_zyx: tuple[int, ...]
+
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """Where the box lies in an array of the volume's shape."""
+        return tuple(slice(s, s + size) for s, size in zip(self.start_zyx, self.mask.shape, strict=True))
+
+    @property
+    def voxels(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+
+EMPTY = Box(np.zeros((0, 0, 0), bool), (0, 0, 0))
+
+
+def segment_boxes(segmentation_node, ids: Iterable[str], volume_node) -> dict[str, Box]:
+    """Boxes of segments by ID, in the given order; each label map is looked through once.
+
+    On the volume's grid, wherever either of the two is moved to. Raises KeyError when the
+    segmentation has no such segment.
     """
     segmentation = segmentation_node.GetSegmentation()
-    if segmentation.GetSegment(segment_id) is None:
-        raise KeyError(segment_id)
     shape = shape_zyx(volume_node)
-    if not segmentation.ContainsRepresentation(LABELMAP) and not segmentation_node.CreateBinaryLabelmapRepresentation():
-        return np.zeros(shape, bool)  # nothing was drawn yet
-    own = segmentation_node.GetBinaryLabelmapInternalRepresentation(segment_id)
-    shift = _shift(own, segmentation_node, volume_node)
-    if shift is None:
-        return _resampled(segmentation_node, segment_id, volume_node)
-    return _shifted(array_from_image(own) == segmentation.GetSegment(segment_id).GetLabelValue(), shift, shape)
+    found: dict[int, tuple[np.ndarray, np.ndarray | None, list]] = {}
+    boxes = {}
+    for segment_id in ids:
+        segment = segmentation.GetSegment(segment_id)
+        if segment is None:
+            raise KeyError(segment_id)
+        if not segmentation.ContainsRepresentation(LABELMAP) and not (
+            segmentation_node.CreateBinaryLabelmapRepresentation()
+        ):
+            boxes[segment_id] = EMPTY  # nothing was drawn yet
+            continue
+        image = segmentation_node.GetBinaryLabelmapInternalRepresentation(segment_id)
+        if id(image) not in found:
+            voxels, shift = array_from_image(image), _shift(image, segmentation_node, volume_node)
+            found[id(image)] = (voxels, shift, [] if shift is None else ndimage.find_objects(voxels))
+        voxels, shift, objects = found[id(image)]
+        value = segment.GetLabelValue()
+        if shift is None:
+            boxes[segment_id] = _smallest(_resampled(segmentation_node, segment_id, volume_node))
+        elif not 0 < value <= len(objects) or objects[value - 1] is None:
+            boxes[segment_id] = EMPTY
+        else:
+            boxes[segment_id] = _within(voxels, objects[value - 1], value, shift, shape)
+    return boxes
+
+
+def segment_mask(segmentation_node, segment_id: str, volume_node) -> np.ndarray:
+    """Voxels of a segment on the volume's grid, bool (z, y, x). Raises KeyError as segment_boxes does."""
+    box = segment_boxes(segmentation_node, [segment_id], volume_node)[segment_id]
+    mask = np.zeros(shape_zyx(volume_node), bool)
+    mask[box.place] = box.mask
+    return mask
+
+
+def _within(voxels: np.ndarray, where: tuple[slice, ...], value: int, shift: np.ndarray, shape) -> Box:
+    """The box `where` of a label map, moved by `shift`, as far as it lies within the shape."""
+    start = [max(part.start, -move) for part, move in zip(where, shift, strict=True)]
+    stop = [min(part.stop, size - move) for part, move, size in zip(where, shift, shape, strict=True)]
+    if not all(a < b for a, b in zip(start, stop, strict=True)):
+        return EMPTY
+    mask = voxels[tuple(map(slice, start, stop))] == value
+    return Box(mask, tuple(int(a + move) for a, move in zip(start, shift, strict=True)))
+
+
+def _smallest(mask: np.ndarray) -> Box:
+    found = ndimage.find_objects(mask.view(np.uint8))
+    return Box(mask[found[0]], tuple(part.start for part in found[0])) if found else EMPTY
 
 
 def _shift(image, segmentation_node, volume_node) -> np.ndarray | None:
@@ -55,16 +121,6 @@ def _shift(image, segmentation_node, volume_node) -> np.ndarray | None:
     # The farthest voxel must not be off by more than a hundredth of a voxel.
     off = np.abs(between[:3, :3] - np.eye(3)) @ np.maximum(image.GetDimensions(), 1) + np.abs(first[:3] - whole)
     return whole[::-1] if np.all(off < 1e-2) else None
-
-
-def _shifted(voxels: np.ndarray, shift: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The part of the voxels that lies within an array of another shape, at its place."""
-    mask = np.zeros(shape, bool)
-    start, stop = np.maximum(shift, 0), np.minimum(shift + voxels.shape, shape)
-    if np.all(stop > start):
-        target = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        mask[target] = voxels[tuple(slice(a - s, b - s) for a, b, s in zip(start, stop, shift, strict=True))]
-    return mask
 
 
 def _resampled(segmentation_node, segment_id: str, volume_node) -> np.ndarray:
