@@ -27,6 +27,9 @@ from panel_bed import facts
 from panel_bed.kinds import Kinds, is_self
 from panel_bed.manifest import DATA, RELEASES, call_name, spec
 
+# What @parameterNodeWrapper adds to every class (slicer/parameterNodeWrapper/wrapper.py), in all releases.
+OF_PARAMETER_NODES = ("connectGui", "disconnectGui", "parameterNode", "isCached", "getValue", "setValue")
+
 GUARDS = {"AttributeError", "ImportError", "ModuleNotFoundError"}
 PYTHON_TYPES = (
     *(one for one in vars(builtins).values() if isinstance(one, type)), pathlib.Path, datetime.datetime,
@@ -228,7 +231,7 @@ class _File(Kinds):
         """The class is not known: the name must be known to somebody, in all releases or guarded."""
         name = node.attr
         known = name in self.own or name in self.python or name in self.widgets
-        if known or name == "ui" or name.startswith("__"):
+        if known or name == "ui" or name.startswith("__") or name in OF_PARAMETER_NODES:
             return
         members, _ = facts.known_members()
         releases = members.get(name) or members.get(name.rstrip("_")) or facts.mrml_anywhere(name)

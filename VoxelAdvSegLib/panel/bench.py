@@ -89,6 +89,10 @@ class Bench:
         """Puts a longer piece of work into a turn of its own."""
         self._chores.append(chore)
 
+    def soon(self, chore: Callable[[], None]) -> None:
+        """Puts a piece of work before all that waits."""
+        self._chores.appendleft(chore)
+
     @property
     def behind(self) -> bool:
         """Whether work waits, so that the next turn should come soon."""

@@ -125,7 +125,8 @@ class ProjectSection:
     @shown
     def on_open(self) -> None:
         folder = dialogs.choose_folder(_("The folder of a project"), str(self._projects_folder()))
-        if folder:
+        project = self.workbench.project
+        if folder and (project is None or Path(folder).resolve() != project.path.resolve()):
             self.workbench.open_project(folder)
 
     def _projects_folder(self) -> Path:

@@ -236,7 +236,7 @@ class Segmenting(Training):
         self.notify("results")
         map_file = case.output / "looks_labeled.nii.gz"
         if map_file.is_file():
-            self._chores.appendleft(lambda result=self.result: self._add_map(result, map_file))
+            self.soon(lambda result=self.result: self._add_map(result, map_file))
 
     def _add_map(self, result: Result, map_file: Path) -> None:
         """The map of a result, in a turn of its own."""

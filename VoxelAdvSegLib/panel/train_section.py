@@ -18,6 +18,7 @@ from VoxelAdvSegLib.panel.plot import Plot
 from VoxelAdvSegLib.panel.train_form import TrainForm
 from VoxelAdvSegLib.panel.train_log import TrainLog
 from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.nodes import is_alive
 
 CURVES = ("losses", "dice", "discriminator")  # in the order of curvesChoiceBox
 CLOCK_MS = 1000  # heartbeat and time left go on while the training says nothing
@@ -138,8 +139,7 @@ class TrainSection:
             bar.value = round(1000 * job.progress)
 
     def _show_curves(self) -> None:
-        job = self.workbench.training
-        chart_node = None if job is None else self.workbench.chart(self.curves)
+        job, chart_node = self.workbench.training, self.chart_node
         self.ui.showChartButton.enabled = chart_node is not None
         self.plot.show(chart_node)
         if job is None or chart_node is None:
@@ -152,6 +152,12 @@ class TrainSection:
     def curves(self) -> str:
         """Which curves are drawn: "losses", "dice" or "discriminator"."""
         return CURVES[self.ui.curvesChoiceBox.currentIndex]
+
+    @property
+    def chart_node(self) -> Any:
+        """The chart of the curves that are drawn; None before a training, or when a person deleted it."""
+        chart_node = self.workbench.chart(self.curves)
+        return chart_node if is_alive(chart_node) else None
 
     # --- what a person does -------------------------------------------------------------------
 
@@ -186,7 +192,7 @@ class TrainSection:
 
     @shown
     def on_show_chart(self) -> None:
-        chart_node = self.workbench.chart(self.curves)
+        chart_node = self.chart_node
         if chart_node is None:
             raise RunError(
                 _("there is no chart"), found=_("it was deleted, or the scene was closed"), do=_("start a training")
