@@ -15,8 +15,6 @@ from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.project_section import ProjectSection
 from VoxelAdvSegLib.panel.workbench import Workbench
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-FORM = REPOSITORY / "VoxelAdvSeg" / "Resources" / "UI" / "VoxelAdvSeg.ui"
 FINDINGS, NAME, ROLE, STATE, SCORE, CHANGED = range(6)
 COLOR, ORGAN, CODE = range(3)
 
@@ -26,16 +24,6 @@ def workbench(bed):
     made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), dict(os.environ)))
     yield made
     made.clean_up()
-
-
-@pytest.fixture
-def form(bed):
-    return slicer.util.loadUI(str(FORM))
-
-
-@pytest.fixture
-def ui(form):
-    return slicer.util.childWidgetVariables(form)
 
 
 @pytest.fixture
@@ -125,6 +113,9 @@ def test_new_and_open(section, workbench, ui, bed, tmp_path):
     ui.newProjectButton.click()
     first = workbench.project
     assert first.name == "Nieren" and "Add scans" in ui.guideLabel.text
+    bed.answers.expect("QFileDialog.getExistingDirectory", first.path, "project")
+    ui.openProjectButton.click()
+    assert workbench.project is first  # it is open already
     workbench.close_project()
     bed.answers.expect("QFileDialog.getExistingDirectory", tmp_path / "Nieren", "project")
     ui.openProjectButton.click()

@@ -9,8 +9,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.errors import RunError
-from VoxelAdvSegLib.jobs.job import JobState
-from VoxelAdvSegLib.jobs.protocol import CANCELLED
 from VoxelAdvSegLib.jobs.train import TrainJob
 from VoxelAdvSegLib.panel import dialogs, train_words
 from VoxelAdvSegLib.panel.dialogs import shown
@@ -119,9 +117,8 @@ class TrainSection:
             if not self.clock.active:
                 self.clock.start()
             self.show_clock()
-            is_canceled = (running.folder / CANCELLED).exists()
-            ui.stopButton.enabled = running.state is not JobState.STOPPING and not is_canceled
-            ui.cancelButton.enabled = not is_canceled
+            ui.stopButton.enabled = not train_words.is_stopping(running)
+            ui.cancelButton.enabled = not train_words.is_canceled(running)
         ui.discriminatorLabel.text = "" if job is None else job.view.reading().text
         self._show_curves()
 

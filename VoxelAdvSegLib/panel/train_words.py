@@ -5,17 +5,27 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.jobs.job import JobState
-from VoxelAdvSegLib.jobs.protocol import CANCELLED
+from VoxelAdvSegLib.jobs.protocol import CANCELLED, STOP
 from VoxelAdvSegLib.jobs.train import TrainJob
 from VoxelAdvSegLib.panel.words import duration
 from VoxelAdvSegLib.project.runs import Run
 
 
+def is_canceled(job: TrainJob) -> bool:
+    """Whether a person has asked for its end at once, here or in an earlier Slicer."""
+    return (job.folder / CANCELLED).exists()
+
+
+def is_stopping(job: TrainJob) -> bool:
+    """Whether a person has asked for its end."""
+    return job.state is JobState.STOPPING or (job.folder / STOP).exists()
+
+
 def phase_text(job: TrainJob) -> str:
     """What it does now, with the step."""
-    if (job.folder / CANCELLED).exists():
+    if is_canceled(job):
         return _("Being canceled; the process ends within seconds.")
-    if job.state is JobState.STOPPING:
+    if is_stopping(job):
         return _("Stopping: the best model so far is kept. A validation or a checkpoint may take minutes.")
     if job.state is JobState.UNRESPONSIVE:
         return _("No sign of life for long. Wait, or press Cancel; then resume from the last checkpoint.")
