@@ -166,6 +166,21 @@ def test_the_device_and_the_budget_are_told(section, workbench, ui, monkeypatch)
     assert ui.deviceVerdictLabel.text == "auto is ready."
 
 
+def test_the_first_training_sets_scans_aside_once_and_says_so(section, workbench, ui, play, tmp_path):
+    assert "aside" not in ui.trainReasonLabel.text  # one labeled scan: too few
+    more = [write_scan(tmp_path / f"more {number}.nrrd", seed=10 + number) for number in range(3)]
+    label = tmp_path / "label.seg.nrrd"
+    workbench.add_files([(image, label) for image in more])
+    assert "one labeled scan in five aside" in ui.trainReasonLabel.text
+    play(*at_work(step_event(1)))
+    ui.trainButton.click()
+    drawn = [case.id for case in workbench.project.cases if case.role == "validation"]
+    assert len(drawn) == 1 and list(workbench.project.validation["cases"]) == drawn
+    manifest = json.loads((workbench.project.path / "dataset.json").read_text(encoding="utf-8"))
+    assert len(manifest["training"]) == 3 and len(manifest["validation"]) == 1
+    assert "aside" not in ui.trainReasonLabel.text
+
+
 # while it runs
 
 
