@@ -1,7 +1,9 @@
 """Which Python is started, and what it finds around it."""
 
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,24 @@ def test_a_child_has_a_session_of_its_own_no_input_and_the_library(tmp_path: Pat
     first, told = log.read_text(encoding="utf-8").splitlines()
     assert first == "earlier"
     assert json.loads(told) == [str(LIBRARY / "VoxelAdvSegLib" / "__init__.py"), "", True, [str(folder)], 1, 1]
+
+
+def test_the_library_is_found_though_a_launcher_sets_its_own_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """-E: the child does not look at PYTHONPATH."""
+    monkeypatch.chdir(tmp_path)
+    interpreter = Interpreter(Path(sys.executable), os.environ, ("-E", "-m", "VoxelAdvSegLib", "--version"))
+    child = launch(interpreter, tmp_path, tmp_path / "log.txt")
+    assert child.wait(60) == 0 and "VoxelAdvSegLib" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file descriptors")
+def test_to_let_a_child_go_is_no_mistake(tmp_path: Path):
+    """Warnings are errors here: none may come from a child that is forgotten while it runs."""
+    interpreter = Interpreter(Path(sys.executable), os.environ, ("-c", "import time; time.sleep(600)"))
+    pid = launch(interpreter, tmp_path, tmp_path / "log.txt").pid
+    gc.collect()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file descriptors")

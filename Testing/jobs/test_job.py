@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -348,3 +349,23 @@ def test_the_pulse_is_read_as_written(bench: Bench, tmp_path: Path):
     for junk in ("", "{", "[]", '{"pid": "x"}', '{"pid": 1}'):
         (tmp_path / "pid.json").write_text(junk)
         assert read_pulse(tmp_path) is None
+
+
+@posix
+def test_a_launcher_is_not_the_work(bench: Bench):
+    """PythonSlicer starts the real Python and waits for it: both are ended, and one alone is not the end."""
+    launcher = bench.folder / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\n"{bench.fake.path}" "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    bench.fake = replace(bench.fake, path=launcher)
+    job = bench.play(["deaf"], ["event", JOB_EVENT], ["event", step_event(1)], ["hang"])
+    pump(job, lambda: job.state is JobState.RUNNING and job.worker.pulse)
+    real = job.worker.pulse.process.pid
+    assert real != job.worker.child.pid and set(job.worker.pids()) == {real, job.worker.child.pid}
+    os.kill(job.worker.child.pid, 9)
+    job.worker.child.wait()
+    job.poll()
+    assert job.state is JobState.RUNNING and job.worker.pids() == [real]
+    job.cancel(grace_seconds=0)
+    pump_to_end(job)
+    assert job.state is JobState.CANCELLED and start_token(real) is None

@@ -92,6 +92,23 @@ def test_the_whole_tree_ends_also_those_that_left_the_group(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
+def test_the_group_ends_where_the_system_tells_no_descendants(monkeypatch: pytest.MonkeyPatch):
+    """As on a Mac."""
+    monkeypatch.setattr(process, "_descendants", lambda pid: [])
+    code = f"import subprocess, time\nprint(subprocess.Popen({SLEEPER!r}).pid, flush=True)\ntime.sleep(600)\n"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    grandchild = int(child.stdout.readline())
+    kill_tree([child.pid])
+    assert child.wait(20) == -signal.SIGKILL
+    child.stdout.close()
+    deadline = time.monotonic() + 20
+    while start_token(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert start_token(grandchild) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_a_child_in_our_own_group_is_ended_without_us():
     child = subprocess.Popen(SLEEPER)
     assert os.getpgid(child.pid) == os.getpgrp()

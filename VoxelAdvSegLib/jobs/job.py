@@ -71,7 +71,6 @@ class Job:
         self.worker = Worker(folder, order.sitting, child, clock)
         self._clock = clock
         self._follower = Follower(folder / EVENTS)
-        self._restarts = 0
         self._ours = False  # the events read are of this sitting
         self._working = False
         self._end: Event | None = None
@@ -127,8 +126,6 @@ class Job:
         events = []
         # One by one, so that what is made of an event counts towards the time.
         for event, _ in self._follower.take(seconds, MOST_BYTES):
-            if self._follower.restarts != self._restarts:
-                self._restarts, self._ours = self._follower.restarts, False
             self._take(event)
             events.append(event)
             if len(events) == MOST_EVENTS:
