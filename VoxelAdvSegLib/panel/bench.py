@@ -36,6 +36,7 @@ class Bench:
         self._interpreter = interpreter
         self._observers: list[Callable[[str], None]] = []
         self._chores: deque[Callable[[], None]] = deque()
+        self._untold: deque[tuple[Callable[[str], None], str]] = deque()
         self._turning = False
 
     # --- who listens --------------------------------------------------------------------------
@@ -50,9 +51,19 @@ class Bench:
             self._observers.remove(observer)
 
     def notify(self, *what: str) -> None:
+        """Tells all observers: at once after a click, and in turns of their own from within a turn."""
         for word in what:
             for observer in list(self._observers):
-                observer(word)
+                if not self._turning:
+                    observer(word)
+                elif (observer, word) not in self._untold:
+                    self._untold.append((observer, word))
+                    self.later(self._tell_one)
+
+    def _tell_one(self) -> None:
+        observer, word = self._untold.popleft()
+        if observer in self._observers:
+            observer(word)
 
     # --- the project --------------------------------------------------------------------------
 

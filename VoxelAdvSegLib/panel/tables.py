@@ -48,6 +48,9 @@ class Table:
         rows = tuple(rows)
         if rows == self.rows:
             return
+        if [row.key for row in rows] == [row.key for row in self.rows]:
+            self._change(rows)
+            return
         chosen = set(self.selected())
         widget, self.filling = self.widget, True
         sorts = widget.sortingEnabled
@@ -63,6 +66,25 @@ class Table:
             widget.sortingEnabled = sorts
             self.filling = False
         self.select(chosen)
+
+    def _change(self, rows: tuple[Row, ...]) -> None:
+        """The same lines with some cells changed: only these are made anew."""
+        places = {key: number for number, key in enumerate(self.keys())}
+        widget, self.filling = self.widget, True
+        sorts = widget.sortingEnabled
+        widget.sortingEnabled = False
+        try:
+            for row, before in zip(rows, self.rows, strict=True):
+                for column, (cell, old) in enumerate(zip(row.cells, before.cells, strict=True)):
+                    if cell != old:
+                        place = places[row.key]
+                        chosen = widget.item(place, column).isSelected()
+                        widget.setItem(place, column, _item(cell, row.key))
+                        widget.item(place, column).setSelected(chosen)
+            self.rows = rows
+        finally:
+            widget.sortingEnabled = sorts
+            self.filling = False
 
     def key_at(self, row: int) -> str:
         """Key of a line of the screen, "" where there is none."""

@@ -203,7 +203,10 @@ class Training(Gathering):
         first = self._preview is None
         self._preview = self._preview or LivePreview(self.scene)
         organs = [Organ(name, i, job.view.colors[name], "") for i, name in enumerate(job.view.organs, 1)]
-        self._preview.update(preview.image, preview.label, organs, preview.grid, preview.looks_labeled_float())
+        self._preview.update(preview.image, preview.label, organs, preview.grid)
+        looks_labeled = preview.looks_labeled_float()
+        if looks_labeled is not None:
+            self.soon(lambda live=self._preview: live.update_map(looks_labeled, preview.grid))
         if first and self._preview.image_node is not None:
             self.show_volume(self._preview.image_node)
 

@@ -33,3 +33,4 @@ class Workbench(Installing):
         self._scene_watch.close()
         self._observers.clear()
         self._chores.clear()
+        self._untold.clear()

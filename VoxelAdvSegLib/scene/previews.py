@@ -68,17 +68,22 @@ class LivePreview:
         i, j, k = image.shape
         to_ras = matrix_from_geometry(grid or Geometry((i, j, k), (1.0, 1.0, 1.0)))
         image_node = self._part("preview image")
-        if image_node is not None:
-            if not self._shows(image, to_ras):
-                _fill_image(image_node, image, to_ras)
-                self._shown = (image, to_ras)
+        if image_node is not None and not self._shows(image, to_ras):
+            _fill_image(image_node, image, to_ras)
+            self._shown = (image, to_ras)
         segmentation_node = self._part("preview prediction")
         if segmentation_node is not None:
             _fill_segments(segmentation_node, label, organs, to_ras, image_node)
         if looks_labeled is not None:
-            map_node = self._part("preview map")
-            if map_node is not None:
-                fill_map(map_node, looks_labeled, to_ras)
+            self.update_map(looks_labeled, grid)
+
+    def update_map(self, looks_labeled: np.ndarray, grid: Geometry | None = None) -> None:
+        """The newest map alone, 0 to 1 as `update` takes it: for callers that share the work out over turns."""
+        i, j, k = looks_labeled.shape
+        map_node = self._part("preview map")
+        if map_node is not None:
+            to_ras = matrix_from_geometry(grid or Geometry((i, j, k), (1.0, 1.0, 1.0)))
+            fill_map(map_node, looks_labeled, to_ras)
 
     def remove(self) -> None:
         """Takes the nodes out of the scene."""
