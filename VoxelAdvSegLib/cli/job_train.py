@@ -24,6 +24,9 @@ def train_here(folder: Path, request: TrainRequest, order: Order) -> int:
 
     Raises VoxelAdvSegError for what a person can repair.
     """
+    if not request.resume:
+        check_room(folder, request)  # before torch is loaded: what is wrong here is said at once
+
     import torch
 
     from VoxelAdvSegLib.networks.device import choose_device
@@ -31,8 +34,6 @@ def train_here(folder: Path, request: TrainRequest, order: Order) -> int:
 
     torch.set_num_threads(request.threads or most_cores())
     device = str(choose_device(request.device))
-    if not request.resume:
-        check_room(folder, request)
     locks = default_locks() if order.locks is None else Path(order.locks)
     with device_to_itself(locks, device, folder):
         train(
