@@ -203,6 +203,7 @@ def test_a_training_from_start_to_end(section, workbench, ui, play):
     pump_to_end(workbench)
     assert workbench.training.state is JobState.FINISHED
     assert ui.trainLog.plainText.startswith(log)  # added to, never written anew
+    section.tick()
     assert ui.trainButton.enabled and not section.clock.active
     assert (
         "ended before it had a model" in ui.trainReasonLabel.text or "best model was kept" in ui.trainReasonLabel.text
@@ -220,6 +221,13 @@ def test_curves_are_drawn_and_chosen(section, workbench, ui, play):
         assert section.plot.view_node.GetPlotChartNodeID() == chart_node.GetID()
         shown_charts.append(chart_node.GetID())
     assert len(set(shown_charts)) == 3 and ui.showChartButton.enabled
+    ui.curvesChoiceBox.currentIndex = 0
+    ui.stopButton.click()
+    pump_to_end(workbench)
+    assert section.clock.active  # a last look, after the last points were drawn
+    section.tick()
+    names = [workbench.chart("losses").GetNthPlotSeriesNode(i).GetName() for i in range(3)]
+    assert len(set(names)) == 3 and not section.clock.active
 
 
 def test_no_chart_no_button(section, workbench, ui, play):

@@ -25,7 +25,7 @@ def case_row(case: Case, findings: Sequence[Finding]) -> Row:
             Cell(case.role),
             Cell(case.state, case.reason),
             Cell(score, case.reason if score else _("No prediction yet.")),
-            Cell(local_time(case.changed)),
+            Cell(local_time(case.changed)[:10], local_time(case.changed)),
         ),
     )
 
@@ -39,7 +39,7 @@ def _findings_cell(findings: Sequence[Finding]) -> Cell:
 
 
 def local_time(iso: str) -> str:
-    """A time of the project as the clock on the wall had it; sorts as text."""
+    """A time of the project as the clock on the wall had it: "2026-11-25 10:42"; sorts as text."""
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M") if iso else ""
 
 

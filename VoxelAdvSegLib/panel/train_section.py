@@ -34,8 +34,8 @@ class TrainSection:
         self.plot = Plot(ui.plotContainer, "VoxelAdvSegTraining")
         self.clock = qt.QTimer()
         self.clock.interval = CLOCK_MS
-        self.clock.connect("timeout()", self.show_clock)
-        self._fitted: tuple[Any, int] | None = None
+        self.clock.connect("timeout()", self.tick)
+        self._fitted = ""  # id of the chart that the axes were fitted to
         for box in (ui.budgetBox, ui.deviceBox, ui.methodBox):
             box.connect("currentIndexChanged(int)", self.on_form)
         for box in (ui.customMinutesBox, ui.stepsBox):
@@ -56,7 +56,7 @@ class TrainSection:
 
     def scene_closing(self) -> None:
         self.plot.scene_closing()
-        self._fitted = None
+        self._fitted = ""
 
     def scene_closed(self) -> None:
         self.refresh()
@@ -125,19 +125,24 @@ class TrainSection:
         ui.curvesBox.visible = job is not None
         self.log.refresh(job)
         ui.trainLogGroup.visible = job is not None
-        if running is None:
-            self.clock.stop()
-        else:
+        if running is not None:
             if not self.clock.active:
                 self.clock.start()
-            self.show_clock()
+            self._show_clock()
             ui.stopButton.enabled = not train_words.is_stopping(running)
             ui.cancelButton.enabled = not train_words.is_canceled(running)
         ui.discriminatorLabel.text = "" if job is None else job.view.reading().text
         self._show_curves()
 
-    def show_clock(self) -> None:
-        """What changes while the training says nothing."""
+    def tick(self) -> None:
+        """What changes while the training says nothing; a last time after its end, when all curves are drawn."""
+        if self.running is None and not self.workbench.behind:
+            self.clock.stop()
+        self._show_clock()
+        if self.chart_node is not None:
+            self.plot.fit()
+
+    def _show_clock(self) -> None:
         ui, job = self.ui, self.running
         if job is None:
             return
@@ -150,14 +155,13 @@ class TrainSection:
             bar.value = round(1000 * job.progress)
 
     def _show_curves(self) -> None:
-        job, chart_node = self.workbench.training, self.chart_node
+        chart_node = self.chart_node
         self.ui.showChartButton.enabled = chart_node is not None
         self.plot.show(chart_node)
-        if job is None or chart_node is None:
-            self._fitted = None
-        elif self._fitted != (chart_node, job.view.version):
-            self._fitted = (chart_node, job.view.version)
+        chart_id = "" if chart_node is None else chart_node.GetID()
+        if chart_id and chart_id != self._fitted:
             self.plot.fit()
+        self._fitted = chart_id
 
     @property
     def curves(self) -> str:
