@@ -141,12 +141,15 @@ class Bed:
         """Opens the panel as the user does; returns the widget object of the module."""
         module = self.module_objects[name]
         representation = module.do_widgetRepresentation()
+        representation.show()
         representation.do_enter()
         self.process()
         return representation.python
 
     def leave_module(self, name):
-        self.module_objects[name].representation.do_exit()
+        representation = self.module_objects[name].representation
+        representation.do_exit()
+        representation.hide()
         self._nothing_held("after leaving the panel")
 
     def _nothing_held(self, when):

@@ -12,61 +12,81 @@ from PySide6 import QtCore, QtGui, QtWidgets
 Filter = QtCore.QDir.Filter
 
 
-class CollapsibleButton(Standin):
-    """A header with an arrow; below it the contents, hidden while collapsed (also what is added or shown then)."""
+class Folding(Standin):
+    """Hides its children while collapsed, also those that are added or shown then; what was hidden by itself stays so.
 
-    defaults = {"collapsedHeight": 14, "contentsFrameShape": QtWidgets.QFrame.Shape.NoFrame}
+    As in CTK nothing is hidden before the section is on the screen, and hiding a child that is folded away counts.
+    """
 
-    def build(self):
+    def start_folding(self):
         self._changing = False
-        self._shown = {}  # child -> whether it shows when expanded
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
+        self._wanted = {}  # child -> whether it shows when unfolded, once that was said
+        self._values["collapsed"] = False
         self.setCheckable(True)
         self.setChecked(True)
-        self.setContentsMargins(0, self.header_height(), 0, 0)
         self.toggled.connect(lambda on: self._collapse(not on))
-        self._values["collapsed"] = False
-
-    def header_height(self):
-        return max(QtGui.QFontMetrics(self.font()).height() + 8, 22)
 
     def set_collapsed(self, value):
         self.setChecked(not value)
 
     def _collapse(self, collapsed):
-        if collapsed == self._values["collapsed"]:
-            return
-        self._values["collapsed"] = collapsed
-        self._changing = True
-        for child in self._widgets():
-            if collapsed:
-                self._shown[child] = not child.isHidden()
-                child.hide()
-            else:
-                child.setVisible(self._shown.pop(child, True))
-        self._changing = False
-        self.updateGeometry()
-        self.emit("contentsCollapsed(bool)", collapsed)
+        if collapsed != self._values["collapsed"]:
+            self._values["collapsed"] = collapsed
+            self._fold()
+            self.updateGeometry()
+            if "contentsCollapsed(bool)" in self.own_signals:
+                self.emit("contentsCollapsed(bool)", collapsed)
 
-    def _widgets(self):
-        return [child for child in self.children() if isinstance(child, QtWidgets.QWidget) and not child.isWindow()]
+    def _fold(self):
+        if self.testAttribute(QtCore.Qt.WidgetAttribute.WA_WState_Created):
+            for child in self.children():
+                if isinstance(child, QtWidgets.QWidget) and not child.isWindow():
+                    self._fold_child(child)
+
+    def _fold_child(self, child):
+        wanted = self._wanted.get(child, not child.isHidden() or not self._said(child))
+        self._changing = True
+        child.setVisible(wanted and not self._values["collapsed"])
+        if wanted:  # so that Qt notices when the child is hidden while it is folded away
+            child.setAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
+        self._changing = False
+
+    @staticmethod
+    def _said(child):
+        return child.testAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
+
+    def showEvent(self, event):
+        super().showEvent(event)
+        self._fold()
 
     def childEvent(self, event):
         if event.type() == QtCore.QEvent.Type.ChildAdded and isinstance(event.child(), QtWidgets.QWidget):
             event.child().installEventFilter(self)
+        elif event.type() == QtCore.QEvent.Type.ChildRemoved:
+            self._wanted.pop(event.child(), None)
         super().childEvent(event)
 
     def eventFilter(self, child, event):
-        """A child that is shown while the section is collapsed stays hidden until it opens."""
-        if self._values.get("collapsed") and not self._changing:
-            if event.type() == QtCore.QEvent.Type.ShowToParent:
-                self._changing = True
-                self._shown[child] = True
-                child.hide()
-                self._changing = False
-            elif event.type() == QtCore.QEvent.Type.HideToParent:
-                self._shown[child] = False
+        kinds = QtCore.QEvent.Type
+        if not self._changing and event.type() in (kinds.ShowToParent, kinds.HideToParent):
+            self._wanted[child] = event.type() == kinds.ShowToParent
+            if self._values["collapsed"] and self._wanted[child]:
+                self._fold_child(child)
         return False
+
+
+class CollapsibleButton(Folding):
+    """A header with an arrow; below it the contents."""
+
+    defaults = {"collapsedHeight": 14, "contentsFrameShape": QtWidgets.QFrame.Shape.NoFrame}
+
+    def build(self):
+        self.start_folding()
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
+        self.setContentsMargins(0, self.header_height(), 0, 0)
+
+    def header_height(self):
+        return max(QtGui.QFontMetrics(self.font()).height() + 8, 22)
 
     def sizeHint(self):
         header = QtCore.QSize(QtGui.QFontMetrics(self.font()).horizontalAdvance(self.text()) + 40, self.header_height())
@@ -99,18 +119,9 @@ class CollapsibleButton(Standin):
         return position.y() <= self.header_height()
 
 
-class CollapsibleGroupBox(Standin):
+class CollapsibleGroupBox(Folding):
     def build(self):
-        self.setCheckable(True)
-        self._values["collapsed"] = False
-        self.toggled.connect(lambda on: self.set_collapsed(not on))
-
-    def set_collapsed(self, value):
-        if value != self._values["collapsed"]:
-            self._values["collapsed"] = value
-            self.setChecked(not value)
-            for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly):
-                child.setVisible(not value)
+        self.start_folding()
 
 
 class PathLineEdit(Standin):

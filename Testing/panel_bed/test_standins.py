@@ -146,24 +146,52 @@ def test_checkable_selector(bed):
     assert selector.checkState(b) == qt.Qt.Checked
 
 
-def test_collapsed_sections_hide_what_they_hold(bed):
-    section, seen = ctk.ctkCollapsibleButton(), []
-    section.text = "Review"
+@pytest.mark.parametrize("kind", ["ctkCollapsibleButton", "ctkCollapsibleGroupBox"])
+def test_collapsed_sections_hide_what_they_hold(bed, kind):
+    section = getattr(ctk, kind)()
     layout = qt.QVBoxLayout(section)
-    label, other = qt.QLabel("a"), qt.QLabel("b")
+    label, other, late = qt.QLabel("a"), qt.QLabel("b"), qt.QLabel("c")
     layout.addWidget(label)
     layout.addWidget(other)
     other.visible = False
-    section.connect("contentsCollapsed(bool)", seen.append)
     section.show()
+    assert label.visible and not other.visible
     section.collapsed = True
-    assert not label.visible and seen == [True]
-    label.visible = True  # shown when the section opens
+    layout.addWidget(late)
     assert not label.visible
+    label.visible = True  # both are shown when the section opens
+    other.visible = True
+    assert not label.visible and not other.visible and not late.visible
     section.collapsed = False
-    assert label.visible and not other.visible and seen == [True, False]
+    assert label.visible and other.visible and late.visible
+    section.collapsed = True
+    label.visible = False  # hidden while it is folded away
+    section.collapsed = False
+    assert not label.visible and other.visible
+
+
+def test_a_section_that_is_collapsed_before_it_is_shown(bed):
+    top = qt.QWidget()
+    section, label, hidden = ctk.ctkCollapsibleButton(), qt.QLabel("a"), qt.QLabel("b")
+    qt.QVBoxLayout(top).addWidget(section)
+    layout = qt.QVBoxLayout(section)
+    layout.addWidget(label)
+    layout.addWidget(hidden)
+    section.collapsed = True
+    hidden.visible = False
+    top.show()
+    assert not label.visible and not hidden.visible
+    section.collapsed = False
+    assert label.visible and not hidden.visible
+
+
+def test_a_click_on_the_header_folds(bed):
+    section, seen = ctk.ctkCollapsibleButton(), []
+    section.connect("contentsCollapsed(bool)", seen.append)
     section.click()
-    assert section.collapsed is True
+    assert section.collapsed is True and seen == [True]
+    section.collapsed = False
+    assert seen == [True, False] and section.checked is True
 
 
 def test_path_line_and_directory_button(bed, tmp_path):
