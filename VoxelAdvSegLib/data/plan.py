@@ -21,7 +21,7 @@ LARGEST_PATCH = {"cuda": 1_048_576, "cpu": 262_144}  # voxels
 STEP_PATCHES_VOXELS = 1_003_520  # the benchmark's 112 x 112 x 80
 NETWORK_GMAC_PER_STEP = 641.7  # at 16 filters and that patch, 2 + 2 patches (method.md 5.1)
 CPU_GMAC_PER_SECOND_AND_CORE = 15.0  # measured, fp32 (method.md 5.4)
-CPU_SECONDS_FOR_1000_STEPS = 20 * 60  # without a budget: 1000 steps should not take longer (two cores: 16 filters at 48^3)
+CPU_SECONDS_FOR_1000_STEPS = 20 * 60  # without a budget; on two cores it gives small scans 16 filters
 MEMORY_SHARE = 0.85
 
 
