@@ -25,7 +25,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
             continue
         distance = np.asarray(ndimage.distance_transform_edt(where))
         result += sign * distance / max(distance.max(), 1)
-    result[mask & ~ndimage.binary_erosion(mask, _FACES, border_value=1)] = 0
+    result[mask & np.logical_not(ndimage.binary_erosion(mask, _FACES, border_value=1))] = 0
     return result
 
 
