@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.panel import dialogs
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.tables import Cell, Row, Table
@@ -42,6 +43,7 @@ class InstallationSection:
         self.refresh()
 
     def enter(self) -> None:
+        self.ui.interpreterEdit.currentPath = self.workbench.interpreter_path()
         self.refresh()
 
     def clean_up(self) -> None:
@@ -66,6 +68,8 @@ class InstallationSection:
             lines = [verdict.text]
             lines += [f"- {found.cause} {found.cure}" for found in verdict.findings if found.severity != "ok"]
             text = "\n".join(lines)
+        if ui.interpreterEdit.currentPath != self.workbench.interpreter_path():
+            text += "\n" + _("There is no such Python: the one of before is used.")
         ui.installationLabel.text = text
         ui.reportText.setPlainText("" if verdict is None else verdict.report)
 
@@ -113,8 +117,10 @@ class InstallationSection:
     @shown
     def on_interpreter(self) -> None:
         path = self.ui.interpreterEdit.currentPath
-        if path != self.workbench.interpreter_path():
+        # The line tells of every letter: a path that is half typed is not complained of.
+        if path != self.workbench.interpreter_path() and (not path or Path(path).is_file()):
             self.workbench.set_interpreter(path)
+        self._show_verdict()
 
     @shown
     def on_projects_folder(self) -> None:
@@ -126,7 +132,13 @@ class InstallationSection:
         folder, number = place / "Sample", 2
         while folder.exists():
             folder, number = place / f"Sample {number}", number + 1
-        folder.mkdir(parents=True)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(
+                _("the sample project cannot be made"), file=folder, found=str(error.strerror or error),
+                do=_("choose another folder under New projects in"),
+            ) from error  # fmt: skip
         self.workbench.make_sample_project(folder)
 
     @shown

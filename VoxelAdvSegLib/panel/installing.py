@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
 import tempfile
 from collections.abc import Sequence
@@ -83,14 +82,16 @@ class Installing(Reviewing):
 
     def install_torch(self) -> None:
         """By the PyTorch extension, which knows the build for this computer. Raises ConfigError without it."""
-        if importlib.util.find_spec("PyTorchUtils") is None:
+        try:
+            import PyTorchUtils  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError as error:
             raise ConfigError(
                 _("the PyTorch extension is not installed"),
                 do=_("install 'PyTorch' in the Extensions Manager and start Slicer again"),
-            )
-        import PyTorchUtils  # pyright: ignore[reportMissingImports]
-
-        if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+            ) from error
+        logic = PyTorchUtils.PyTorchUtilsLogic()
+        logic.installTorch(askConfirmation=True)
+        if not logic.torchInstalled():
             raise RunError(_("PyTorch was not installed"), do=_("try again, or ask for help with Copy report"))
         self._forget_probe()
 

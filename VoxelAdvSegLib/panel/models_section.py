@@ -64,6 +64,11 @@ class ModelsSection:
         ui.compareButton.enabled = not reason
         ui.compareButton.toolTip = reason or _("Segments the volume chosen under Segment with both models.")
 
+    def _show_card(self) -> None:
+        """The card of the selected model; nothing where not exactly one is selected."""
+        model = self._chosen() if len(self.table.selected()) == 1 else None
+        self.ui.cardText.setPlainText("" if model is None else model.card or model.problem)
+
     def _chosen(self) -> Model:
         return self.workbench.the_project().model(self.table.selected()[0])
 
@@ -73,11 +78,12 @@ class ModelsSection:
     def on_selection(self) -> None:
         if not self.table.filling:
             self._enable()
+            if not self.ui.cardGroup.collapsed:
+                self._show_card()
 
     @shown
     def on_card(self) -> None:
-        model = self._chosen()
-        self.ui.cardText.setPlainText(model.card or model.problem)
+        self._show_card()
         self.ui.cardGroup.collapsed = False
 
     @shown
@@ -119,7 +125,7 @@ class ModelsSection:
 
 def _row(model: Model) -> Row:
     score = model.dice.get("mean")
-    labeled = model.provenance.get("labeled_cases", model.provenance.get("labeled"))
+    labeled = model.provenance.get("labeled_scans")
     tip = model.problem or "\n".join(organ.name for organ in model.organs)
     return Row(
         model.id,

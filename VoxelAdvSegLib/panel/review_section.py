@@ -13,10 +13,10 @@ from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.editor import Editor
 from VoxelAdvSegLib.panel.plot import Plot
 from VoxelAdvSegLib.panel.tables import Cell, Row, Table
+from VoxelAdvSegLib.panel.train_form import TrainForm
 from VoxelAdvSegLib.panel.workbench import Workbench
 
 QUIET = ("progress", "segmenting", "installation")
-RETRAIN_MINUTES = 15.0
 # The Segment Editor and Slicer's main window use single keys and Ctrl with a letter; none of these.
 SHORTCUTS = {
     "acceptButton": "Ctrl+Alt+A",
@@ -35,10 +35,12 @@ class ReviewSection:
         self.workbench = workbench
         self.table = Table(ui.queueTable, 0)
         self.editor: Editor | None = None  # made with the first case: Slicer's widget is a large one
+        self.form = TrainForm(ui, workbench)
         self.plot = Plot(ui.roundsContainer, "VoxelAdvSegRounds")
         self.entered = False
         self.shortcuts: list[Any] = []
         self._open: Any = None  # the review that the editor shows
+        self._retrain_tip = ui.retrainButton.toolTip
         ui.nextCaseButton.connect("clicked()", self.on_next)
         ui.queueTable.connect("cellDoubleClicked(int,int)", self.on_chosen)
         ui.acceptButton.connect("clicked()", self.on_accept)
@@ -112,7 +114,7 @@ class ReviewSection:
         ui.queueTable.visible = bool(queue.cases)
         self._show_review()
         self._show_rounds(what)
-        self._enable(bool(queue.cases))
+        self._enable(bool(queue.cases) or queue.skipped > 0)
 
     @staticmethod
     def _row(case: Any) -> Row:
@@ -156,22 +158,17 @@ class ReviewSection:
             getattr(ui, name).enabled = open_case
         missing = self.workbench.can_train()
         ui.retrainButton.enabled = not missing and self.workbench.default_model() is not None
-        ui.retrainButton.toolTip = missing or _("Trains on all labels and corrections, for 15 minutes.")
+        ui.retrainButton.toolTip = missing or self._retrain_tip
 
     # --- clicks -------------------------------------------------------------------------------
 
     @shown
     def on_next(self) -> None:
-        self._leave_as_it_is()
         waiting = [case.id for case in self.workbench.queue().cases]
         current = None if self.workbench.review is None else self.workbench.review.case.id
         # The case that is open stays in the queue: the one after it is next.
-        place = waiting.index(current) + 1 if current in waiting else 0
-        if waiting:
-            self.workbench.next_case(waiting[place % len(waiting)])
-
-    def _leave_as_it_is(self) -> None:
-        self.workbench.save_draft()
+        following = waiting[(waiting.index(current) + 1) % len(waiting)] if current in waiting else None
+        self.workbench.next_case(following)
 
     @shown
     def on_chosen(self) -> None:
@@ -202,4 +199,4 @@ class ReviewSection:
             question = _("The open case is not accepted yet and will not be learned from. Train without it?")
             if not dialogs.agreed(question):
                 return
-        self.workbench.retrain(continuing, minutes=RETRAIN_MINUTES)
+        self.workbench.retrain(continuing, minutes=self.form.minutes, device=self.form.device)

@@ -76,14 +76,19 @@ class Reviewing(Segmenting):
     def next_case(self, case_id: str | None = None) -> Review | None:
         """Opens a case, or the first of the queue; None when nothing is left to review.
 
+        When only skipped cases are left, they are taken back into the queue.
         The case that was open is left as it is; what was drawn on it is kept as a draft.
         """
         self.close_review()
         if case_id is None:
-            waiting = self.queue().cases
-            if not waiting:
+            queue = self.queue()
+            if not queue.cases and queue.skipped:
+                self.the_project().unskip()
+                self.notify("cases")
+                queue = self.queue()
+            if not queue.cases:
                 return None
-            case_id = waiting[0].id
+            case_id = queue.cases[0].id
         self.review = self._open(self.the_project().case(case_id))
         self.notify("review")
         return self.review

@@ -108,13 +108,13 @@ class SegmentSection:
         ui.skipCaseButton.enabled = job.current is not None
 
     def _phase(self) -> str:
-        job, project = self.workbench.segmenting, self.workbench.project
+        job = self.workbench.segmenting
         if job is None:
             return ""
         parts = [job.phase[:1].upper() + job.phase[1:]]
         if len(job.cases) > 1:
             done = sum(case.is_over for case in job.cases.values())
-            name = "" if project is None or job.current is None else project.case(job.current).name
+            name = self._name(job.current)
             parts = [
                 _("Scan {n} of {total}").format(n=min(done + 1, len(job.cases)), total=len(job.cases)),
                 name,
@@ -128,22 +128,22 @@ class SegmentSection:
         ui, workbench = self.ui, self.workbench
         reason = workbench.why_not_segment(ui.volumeSelector.currentNode(), self.model())
         ui.segmentButton.enabled = not reason
-        ui.segmentAllButton.enabled = self._waiting() > 0 and not workbench.is_segmenting and self.model() is not None
-        ui.segmentReasonLabel.text = self._ended() or ("" if workbench.is_segmenting else reason)
+        model_id = self.model()
+        waits = model_id is not None and bool(workbench.to_segment(model_id))
+        ui.segmentAllButton.enabled = waits and not workbench.is_segmenting
+        sentences = [] if workbench.is_segmenting else [self._ended(), reason]
+        ui.segmentReasonLabel.text = "\n".join(sentence for sentence in sentences if sentence)
         ui.segmentReasonLabel.visible = bool(ui.segmentReasonLabel.text)
         ui.modelBox.enabled = bool(self._models)
         ui.mapCheckBox.enabled = workbench.can_show_map()
         if not ui.mapCheckBox.enabled and ui.mapCheckBox.checked:
             ui.mapCheckBox.checked = False
-
-    def _waiting(self) -> int:
-        project = self.workbench.project
-        cases = () if project is None else project.cases
-        return sum(case.role == "unlabeled" and case.state in ("not started", "predicted") for case in cases)
+        if ui.mapCheckBox.checked and not workbench.map_is_shown:
+            workbench.show_map(True)  # of another result, or of the next case
 
     def _ended(self) -> str:
         """Why the last job did not bring what was asked for."""
-        job, project = self.workbench.segmenting, self.workbench.project
+        job = self.workbench.segmenting
         if job is None or self.workbench.is_segmenting:
             return ""
         if job.state is JobState.FAILED and job.failure is not None:
@@ -152,9 +152,14 @@ class SegmentSection:
         if not failed:
             return ""
         case_id, failure = failed[0]
-        known = project is not None and any(case.id == case_id for case in project.cases)
-        name = project.case(case_id).name if project is not None and known else _("The volume")
+        name = self._name(case_id) or _("The volume")
         return _("{name}: {what} {do}").format(name=name, what=failure.what, do=failure.do or "")
+
+    def _name(self, case_id: str | None) -> str:
+        """Of a case; "" for a volume of the scene, and for a case that was removed."""
+        project = self.workbench.project
+        cases = () if project is None else project.cases
+        return next((case.name for case in cases if case.id == case_id), "")
 
     # --- clicks -------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class Segmenting(Training):
     def segment_cases(
         self, model_id: str | None = None, ids: Sequence[str] | None = None, wait: bool = False
     ) -> SegmentJob:
-        """Segments cases of the project (None: all unlabeled ones that no person has begun)."""
+        """Segments cases of the project (None: those of `to_segment`)."""
         project = self.the_project()
         model_id = model_id or self.default_model()
         if model_id is None or self.is_segmenting:
@@ -138,16 +138,27 @@ class Segmenting(Training):
                 found=_("another segmentation is running") if model_id else _("there is no model"),
             )
         if ids is None:
-            ids = [c.id for c in project.cases if c.role == "unlabeled" and c.state in ("not started", "predicted")]
+            ids = self.to_segment(model_id)
         if not ids:
             raise InputError(
-                _("no case waits for a segmentation"), expected=_("unlabeled cases that nobody has begun to correct")
+                _("no case waits for a segmentation"),
+                expected=_("unlabeled cases that nobody has begun to correct, without a prediction of this model"),
             )
         folder = self.new_folder()
         cases = tuple(SegmentCase(i, str(project.case(i).image), str(folder / i)) for i in ids)
         model = project.model(model_id)
         self._start(folder, SegmentRequest(str(model.path), cases, threads=self.threads), _Order(model))
         return self._segmented(wait)
+
+    def to_segment(self, model_id: str) -> list[str]:
+        """Unlabeled cases that no person has begun and that have no prediction of this model."""
+        cases = () if self.project is None else self.project.cases
+        return [
+            case.id
+            for case in cases
+            if case.role == "unlabeled"
+            and (case.state == "not started" or (case.state == "predicted" and case.model != model_id))
+        ]
 
     def skip_scan(self) -> None:
         """Leaves out the scan that is being worked on."""
@@ -249,6 +260,11 @@ class Segmenting(Training):
     def can_show_map(self) -> bool:
         """Whether the last result, or the case under review, has a map in the scene."""
         return self._map_node() is not None
+
+    @property
+    def map_is_shown(self) -> bool:
+        """Whether the map of the last result, or of the case under review, lies over the slices."""
+        return self._overlay is not None and self._overlay.map_node is self._map_node()
 
     def show_map(self, on: bool) -> bool:
         """Lays the map over the slices, or puts back what they showed; whether there is a map."""

@@ -45,7 +45,8 @@ class TrainForm:
 
     @property
     def device(self) -> str:
-        return self._devices[max(0, self.ui.deviceBox.currentIndex)][0]
+        devices, index = self.devices(), self.ui.deviceBox.currentIndex
+        return devices[index][0] if 0 <= index < len(devices) else AUTOMATIC
 
     @property
     def start_from(self) -> str | None:
@@ -90,13 +91,17 @@ class TrainForm:
         models = [("", _("Scratch")), *((model.id, model.name) for model in usable)]
         self._models = _fill(self.ui.startFromBox, models, self._models)
 
-    def fill_devices(self) -> None:
+    def devices(self) -> list[tuple[str, str]]:
+        """What can compute, by its name for a training and for a person."""
         devices = [(AUTOMATIC, _("Automatic")), (CPU, _("CPU"))]
         probe = self.workbench.installation
         if probe is not None and probe.verdict is not None:
             cards = [device for device in probe.installation.devices if device.device != CPU]
             devices += [(card.device, card.title) for card in cards]
-        self._devices = _fill(self.ui.deviceBox, devices, self._devices)
+        return devices
+
+    def fill_devices(self) -> None:
+        self._devices = _fill(self.ui.deviceBox, self.devices(), self._devices)
 
     def verdict(self) -> str:
         """What to expect of the device, and of the time on it."""

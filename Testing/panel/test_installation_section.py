@@ -1,0 +1,165 @@
+"""The section Installation: the check in words, what is installed on a click, settings, sample, stored files."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import qt
+import slicer
+
+from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.jobs.verdict import Finding, Verdict
+from VoxelAdvSegLib.panel.installation_section import InstallationSection
+from VoxelAdvSegLib.panel.workbench import Workbench
+
+TEXT, SIZE = range(2)
+
+
+@pytest.fixture
+def workbench(bed):
+    made = Workbench(slicer.mrmlScene)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def section(ui, workbench):
+    made = InstallationSection(ui, workbench)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def checks(workbench, monkeypatch):
+    """How often a check was asked for; none is started."""
+    asked = []
+    monkeypatch.setattr(workbench, "check_installation", lambda: asked.append(1))
+    return asked
+
+
+@pytest.fixture
+def project(section, workbench, tmp_path):
+    """One label, and one prediction that waits."""
+    workbench.create_project(tmp_path / "project")
+    image = write_scan(tmp_path / "scans" / "known.nrrd")
+    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
+    workbench.add_files([(image, label), write_scan(tmp_path / "scans" / "Aorta.nrrd", 1)])
+    case = next(case for case in workbench.project.cases if case.name == "Aorta")
+    workbench.project.record_prediction(case.id, write_prediction(tmp_path / "left"), model="runs/none", score=0.5)
+    return workbench.project
+
+
+def test_the_verdict_names_cause_and_cure_and_the_report_is_copied(section, workbench, ui):
+    assert "Not checked yet" in ui.installationLabel.text and not ui.copyReportButton.enabled
+    workbench.installation = SimpleNamespace(verdict=None)
+    workbench.notify("installation")
+    assert "Checking" in ui.installationLabel.text and not ui.checkInstallationButton.enabled
+    findings = (
+        Finding("error", "torch is not installed.", "Press Install PyTorch.", "install torch"),
+        Finding("ok", "The disk is large enough.", "", ""),
+    )
+    workbench.installation = SimpleNamespace(verdict=Verdict(False, "Training is not possible yet.", findings, "a: 1"))
+    workbench.notify("installation")
+    assert ui.installationLabel.text.splitlines() == [
+        "Training is not possible yet.", "- torch is not installed. Press Install PyTorch."
+    ]  # fmt: skip
+    ui.copyReportButton.click()
+    assert qt.QApplication.clipboard().text() == "a: 1"
+    assert ui.checkInstallationButton.enabled
+
+
+def test_nothing_is_installed_without_a_click(section, ui, checks, bed):
+    installation = bed.add_pytorch()
+    section.refresh()
+    section.enter()
+    assert installation.calls == [] and checks == []
+    ui.installTorchButton.click()
+    assert installation.calls[0][0] is True and checks == [1]  # it asks first, and what is there is looked at again
+
+
+def test_without_the_pytorch_extension_the_cure_is_said(section, ui, checks, bed):
+    bed.answers.expect("message", "Ok", "Extensions Manager")
+    ui.installTorchButton.click()
+    assert checks == []
+
+
+def test_a_folder_without_packages_is_refused_in_words(section, ui, checks, bed, tmp_path):
+    bed.answers.expect("QFileDialog.getExistingDirectory", None)
+    ui.installWheelsButton.click()
+    bed.answers.expect("QFileDialog.getExistingDirectory", str(tmp_path))
+    bed.answers.expect("message", "Ok", ".whl")
+    ui.installWheelsButton.click()
+    assert checks == []
+
+
+def test_packages_come_from_a_folder_without_a_network(section, workbench, ui, checks, bed, tmp_path, monkeypatch):
+    (tmp_path / "monai-1.5-py3-none-any.whl").write_bytes(b"")
+    monkeypatch.setattr(workbench, "missing_packages", lambda: ["monai>=1.4"])
+    asked = []
+    bed.answers.expect("QFileDialog.getExistingDirectory", str(tmp_path))
+    bed.answers.expect("message", "Ok", "monai>=1.4")
+    bed.answers.expect("pip", asked.extend)
+    ui.installWheelsButton.click()
+    assert asked[:3] == ["--no-index", "--find-links", str(tmp_path)] and asked[-1] == "monai>=1.4"
+    assert "-c" in asked and checks == [1]
+
+
+def test_the_python_is_taken_when_it_is_one(section, workbench, ui, bed, tmp_path):
+    for end in (1, len(sys.executable) // 2):  # letter by letter, no box opens
+        ui.interpreterEdit.currentPath = sys.executable[:end]
+        assert workbench.interpreter_path() == "" and "no such Python" in ui.installationLabel.text
+    ui.interpreterEdit.currentPath = sys.executable
+    assert workbench.interpreter_path() == sys.executable and "no such Python" not in ui.installationLabel.text
+    assert qt.QSettings().value("VoxelAdvSeg/interpreter") == sys.executable
+    text = tmp_path / "letter.txt"
+    text.write_text("no program", encoding="utf-8")
+    text.chmod(0o600)
+    bed.answers.expect("message", "Ok", "no Python interpreter")
+    ui.interpreterEdit.currentPath = str(text)
+    assert workbench.interpreter_path() == sys.executable
+    section.enter()
+    assert ui.interpreterEdit.currentPath == sys.executable
+    ui.interpreterEdit.currentPath = ""
+    assert workbench.interpreter_path() == ""
+
+
+def test_new_projects_go_where_a_person_said(section, workbench, ui, tmp_path, monkeypatch):
+    ui.projectsFolderEdit.currentPath = str(tmp_path / "mine")
+    assert qt.QSettings().value("VoxelAdvSeg/projects") == str(tmp_path / "mine")
+    made = []
+    monkeypatch.setattr(workbench, "make_sample_project", made.append)
+    ui.sampleDataButton.click()
+    ui.sampleDataButton.click()
+    assert made == [tmp_path / "mine" / "Sample", tmp_path / "mine" / "Sample 2"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words(section, workbench, ui, bed, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    ui.projectsFolderEdit.currentPath = str(tmp_path / "file")
+    bed.answers.expect("message", "Ok", "New projects in")
+    ui.sampleDataButton.click()
+    assert workbench.project is None
+
+
+def test_only_what_can_be_made_again_is_removed_and_after_a_question(section, project, workbench, ui, bed):
+    assert ui.storageTable.rowCount == 0
+    ui.refreshStorageButton.click()
+    sizes = {row.key: row.cells[SIZE].text for row in section.table.rows}
+    assert sizes["labels"] != "0 B" and sizes["predictions"] != "0 B"
+    section.table.select(["labels"])
+    bed.process()
+    assert not ui.cleanButton.enabled
+    section.table.select(["labels", "predictions"])
+    bed.process()
+    bed.answers.expect("message", "Cancel", "Remove these files")
+    ui.cleanButton.click()
+    assert list(project.path.glob("cases/*/prediction/*"))
+    bed.answers.expect("message", "Ok", "wait for review")
+    ui.cleanButton.click()
+    assert not list(project.path.glob("cases/*/prediction/*"))
+    assert list(project.path.glob("cases/*/labels/*.seg.nrrd"))
+    assert "accepted labels" not in bed.answers.asked[-1].text
+    workbench.close_project()
+    assert ui.storageTable.rowCount == 0 and not ui.refreshStorageButton.enabled
+    assert Path(project.path).is_dir()

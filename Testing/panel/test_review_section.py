@@ -1,0 +1,198 @@
+"""The section Review with the real workbench: queue, keys, decisions, and what the next training is asked for."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import slicer
+import slicer.util
+from PySide6 import QtCore, QtGui, QtTest
+
+from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from VoxelAdvSegLib.panel.review_section import SHORTCUTS, ReviewSection
+from VoxelAdvSegLib.panel.train_form import TrainForm
+from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.editing import Correction
+from VoxelAdvSegLib.scene.segments import segment_ids
+
+SCORES = {"Aorta": 0.8, "Bern": 0.2, "Chur": None}
+
+
+@pytest.fixture
+def workbench(bed):
+    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), dict(os.environ)))
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def section(ui, workbench):
+    ui.reviewSection.collapsed = False
+    made = ReviewSection(ui, workbench)
+    made.enter()
+    yield made
+    made.exit()
+    made.clean_up()
+
+
+@pytest.fixture
+def project(section, workbench, tmp_path):
+    """Two labeled scans, and three with predictions that wait."""
+    scans = tmp_path / "scans"
+    pairs = [
+        (write_scan(scans / f"known {n}.nrrd", n), write_segments(scans / f"known {n}.seg.nrrd", BOTH))
+        for n in range(2)
+    ]
+    workbench.create_project(tmp_path / "project")
+    workbench.add_files([*pairs, *(write_scan(scans / f"{name}.nrrd", n) for n, name in enumerate(SCORES, 2))])
+    for name, score in SCORES.items():
+        left = write_prediction(tmp_path / "left" / name)
+        reason = f"{name}: the liver does not look like labeled scans"
+        workbench.project.record_prediction(
+            id_of(workbench.project, name), left, model="runs/none", score=score, reason=reason
+        )
+    workbench.notify("cases")
+    return workbench.project
+
+
+def id_of(project, name):
+    return next(case.id for case in project.cases if case.name == name)
+
+
+def draw(workbench):
+    review = workbench.review
+    correction = Correction(slicer.mrmlScene, review.segmentation_node, review.volume_node)
+    correction.draw_ball(segment_ids(review.segmentation_node)[0], (-1.0, -8.5, 9.0), 4.0)  # the middle of the scan
+    correction.close()
+
+
+def press(bed, window, keys):
+    """A key as the window system gives it to a window: Qt looks among the shortcuts first."""
+    combination = QtGui.QKeySequence(keys)[0]
+    QtTest.QTest.keyClick(bed.inside(window), QtCore.Qt.Key(combination.key()), combination.keyboardModifiers())
+
+
+def names(table):
+    return [table.item(row, 0).text() for row in range(table.rowCount)]
+
+
+def test_the_least_certain_case_is_first_and_its_line_says_why(project, workbench, ui, bed):
+    assert names(ui.queueTable) == ["Bern", "Aorta", "Chur"]
+    assert "does not look like" in ui.queueTable.item(0, 0).toolTip()
+    ui.nextCaseButton.click()
+    assert workbench.review.case.name == "Bern" and "does not look like" in ui.currentCaseLabel.text
+    assert ui.editorContainer.isVisibleTo(ui.reviewSection)
+    ui.queueTable.selectRow(1)
+    bed.emit(ui.queueTable, "cellDoubleClicked(int,int)", 1, 0)
+    assert workbench.review.case.name == "Aorta"
+
+
+def test_keys_work_while_the_panel_is_entered_only(section, project, workbench, ui, bed):
+    window = slicer.util.mainWindow()
+    window.show()
+    window.activateWindow()
+    bed.process(0.05)
+    press(bed, window, SHORTCUTS["acceptButton"])  # nothing is open: the button is gray, and so is its key
+    assert not any(case.state == "completed" for case in project.cases if case.role == "unlabeled")
+    press(bed, window, SHORTCUTS["nextCaseButton"])
+    assert workbench.review.case.name == "Bern"
+    press(bed, window, SHORTCUTS["acceptButton"])
+    assert workbench.review is None
+    assert project.versions(id_of(project, "Bern"))[-1].decision == "accepted"
+    section.exit()
+    press(bed, window, SHORTCUTS["nextCaseButton"])
+    assert workbench.review is None and section.shortcuts == []
+    section.enter()
+    press(bed, window, SHORTCUTS["nextCaseButton"])
+    assert workbench.review.case.name == "Aorta"
+
+
+def test_keys_are_none_of_slicers_and_are_told_once(section, ui):
+    # Slicer's and the Segment Editor's: single keys, Shift with a digit, Ctrl or Ctrl+Shift with a letter.
+    assert all(keys.startswith("Ctrl+Alt+") for keys in SHORTCUTS.values())
+    assert len(set(SHORTCUTS.values())) == len(SHORTCUTS)
+    for name, keys in SHORTCUTS.items():
+        tip = getattr(ui, name).toolTip
+        assert tip.count("Ctrl+") == 1 and f"({keys})" in tip
+
+
+def test_decisions_end_the_case_and_only_a_changed_one_is_a_correction(project, workbench, ui):
+    ui.nextCaseButton.click()
+    draw(workbench)
+    ui.acceptCorrectedButton.click()
+    version = project.versions(id_of(project, "Bern"))[-1]
+    assert version.decision == "corrected" and version.mean_dice < 1.0
+    ui.nextCaseButton.click()
+    ui.flagButton.click()
+    assert project.case(id_of(project, "Aorta")).state == "flagged"
+    assert names(ui.queueTable) == ["Chur"]
+    for name in ("acceptButton", "acceptCorrectedButton", "flagButton", "skipButton"):
+        assert not getattr(ui, name).enabled
+    assert not ui.editorContainer.isVisibleTo(ui.reviewSection)
+
+
+def test_skipped_cases_come_back_when_nothing_else_waits(project, workbench, ui):
+    for name in ("Bern", "Aorta", "Chur"):
+        ui.nextCaseButton.click()
+        assert workbench.review.case.name == name
+        ui.skipButton.click()
+    assert ui.queueTable.rowCount == 0 and "put back for later" in ui.reviewSummaryLabel.text
+    assert ui.nextCaseButton.enabled
+    ui.nextCaseButton.click()
+    assert workbench.review.case.name == "Bern" and names(ui.queueTable) == ["Bern", "Aorta", "Chur"]
+
+
+def test_next_case_keeps_what_was_drawn_and_goes_on(project, workbench, ui):
+    ui.nextCaseButton.click()
+    draw(workbench)
+    assert workbench.draft_text()
+    ui.nextCaseButton.click()
+    assert workbench.review.case.name != "Bern"
+    assert project.draft(id_of(project, "Bern")) is not None
+    assert names(ui.queueTable)[0] == "Bern"  # half-done ones come first
+
+
+def test_segments_that_were_deleted_cannot_be_accepted(project, workbench, ui, bed):
+    ui.nextCaseButton.click()
+    slicer.mrmlScene.RemoveNode(workbench.review.segmentation_node)
+    bed.answers.expect("message", "Ok", "no longer in the scene")
+    ui.acceptButton.click()
+    assert project.case(id_of(project, "Bern")).state == "predicted" and ui.skipButton.enabled
+
+
+def test_a_closing_scene_takes_the_editor_along(section, project, workbench, ui, bed):
+    ui.nextCaseButton.click()
+    draw(workbench)
+    section.scene_closing()
+    slicer.mrmlScene.Clear(0)
+    section.scene_closed()
+    assert workbench.review is None and not bed.inside(section.editor.widget).holds_views
+    assert not ui.acceptButton.enabled
+    assert project.draft(id_of(project, "Bern")) is not None
+    ui.nextCaseButton.click()
+    assert workbench.review.is_changed and bed.inside(section.editor.widget).holds_views
+
+
+def test_retrain_takes_time_and_device_of_the_form(section, project, workbench, ui, bed, monkeypatch):
+    form = TrainForm(ui, workbench)
+    form.fill_devices()
+    assert not ui.retrainButton.enabled  # there is no model yet
+    monkeypatch.setattr(workbench, "default_model", lambda: "runs/one")
+    asked = []
+    monkeypatch.setattr(workbench, "retrain", lambda *given, **named: asked.append((given, named)))
+    workbench.notify("models")
+    assert ui.retrainButton.enabled, ui.retrainButton.toolTip
+    ui.budgetBox.currentIndex, ui.deviceBox.currentIndex = 1, 1
+    ui.retrainButton.click()
+    assert asked == [((False,), {"minutes": 60.0, "device": "cpu"})]
+    ui.retrainContinueRadio.checked = True
+    ui.nextCaseButton.click()
+    draw(workbench)
+    bed.answers.expect("message", "Cancel", "not accepted yet")
+    ui.retrainButton.click()
+    assert len(asked) == 1
+    bed.answers.expect("message", "Ok", "not accepted yet")
+    ui.retrainButton.click()
+    assert asked[1][0] == (True,)

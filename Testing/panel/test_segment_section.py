@@ -1,0 +1,135 @@
+"""The section Segment with the real workbench: what is missing, a queue with a broken scan, and the map's checkbox."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import slicer
+
+from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from Testing.project.test_models import add_run
+from VoxelAdvSegLib.bundle import Bundle, make_network, write_bundle
+from VoxelAdvSegLib.config import resolve
+from VoxelAdvSegLib.data.organs import organs_of
+from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from VoxelAdvSegLib.panel.segment_section import SegmentSection
+from VoxelAdvSegLib.panel.workbench import Workbench
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A model of a tiny untrained network, without a discriminator."""
+    config = resolve("auto", {"filters": 4, "norm": "instance", "patch": "32,32,32"})
+    organs = organs_of({"liver": 1, "spleen": 2})
+    weights = {"student": make_network(config, len(organs) + 1).state_dict()}
+    folder = tmp_path_factory.mktemp("untrained") / "model"
+    write_bundle(folder, Bundle(organs, Recipe(), config, "student", weights, {}), "# Model\n")
+    return folder
+
+
+@pytest.fixture
+def workbench(bed):
+    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), {**os.environ, "OMP_NUM_THREADS": "1"}))
+    made.threads = 1
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def section(ui, workbench):
+    made = SegmentSection(ui, workbench)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def project(workbench, tmp_path):
+    """One labeled and two unlabeled scans, no model."""
+    labeled = write_scan(tmp_path / "scans" / "known.nrrd")
+    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
+    others = [write_scan(tmp_path / "scans" / f"{name}.nrrd", seed) for seed, name in enumerate(("Aorta", "Bern"), 1)]
+    workbench.create_project(tmp_path / "project")
+    workbench.add_files([(labeled, label), *others])
+    return workbench.project
+
+
+def id_of(project, name):
+    return next(case.id for case in project.cases if case.name == name)
+
+
+def test_what_is_missing_is_said_one_after_the_other(section, workbench, ui, project, model_folder, bed):
+    ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
+    ui.volumeSelector.setCurrentNode(None)
+    assert not ui.segmentButton.enabled and "no model" in ui.segmentReasonLabel.text
+    assert not ui.modelBox.enabled and not ui.segmentAllButton.enabled
+    add_run(project, model_folder)
+    workbench.notify("models")
+    assert not ui.segmentButton.enabled and "Choose a volume" in ui.segmentReasonLabel.text
+    assert ui.segmentAllButton.enabled
+    workbench.close_project()
+    assert "project" in ui.segmentReasonLabel.text and not ui.segmentAllButton.enabled
+
+
+def test_a_new_model_is_chosen_unless_a_person_chose_an_older_one(section, workbench, ui, project, model_folder):
+    first = add_run(project, model_folder, "20261125-101500")
+    workbench.notify("models")
+    assert section.model() == first
+    second = add_run(project, model_folder, "20261125-111500")
+    workbench.notify("models")
+    assert section.model() == second and ui.modelBox.count == 2
+    ui.modelBox.currentIndex = 1
+    add_run(project, model_folder, "20261125-121500")
+    workbench.notify("models")
+    assert section.model() == first and ui.modelBox.count == 3
+
+
+def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui, project, model_folder, bed):
+    model_id = add_run(project, model_folder)
+    workbench.notify("models")
+    broken, good = id_of(project, "Aorta"), id_of(project, "Bern")
+    project.case(broken).image.write_bytes(b"no scan")
+    phases = set()
+    workbench.observe(lambda what: phases.add(ui.segmentPhaseLabel.text) if what == "segmenting" else None)
+    ui.segmentAllButton.click()
+    assert ui.segmentRunningBox.isVisibleTo(ui.segmentSection) and not ui.segmentButton.enabled
+
+    def over():
+        workbench.turn()
+        return not workbench.is_segmenting and not workbench.behind
+
+    bed.wait_for(over, 60, "the queue")
+    assert project.case(good).state == "predicted" and project.case(broken).state == "not started"
+    assert "Aorta" in ui.segmentReasonLabel.text and "Choose a volume" in ui.segmentReasonLabel.text
+    assert any(phase.startswith("Scan 1 of 2") for phase in phases), phases
+    assert not ui.segmentRunningBox.isVisibleTo(ui.segmentSection)
+    assert workbench.to_segment(model_id) == [broken]  # a prediction of this model is not made twice
+    assert ui.segmentAllButton.enabled
+
+
+def test_the_map_stays_over_the_slices_from_case_to_case(section, workbench, ui, project, tmp_path):
+    for name in ("Aorta", "Bern"):
+        folder = write_prediction(tmp_path / "left" / name)
+        project.record_prediction(id_of(project, name), folder, model="runs/none", score=0.5)
+    assert not ui.mapCheckBox.enabled
+    workbench.next_case(id_of(project, "Aorta"))
+    assert ui.mapCheckBox.enabled and not workbench.map_is_shown
+    ui.mapCheckBox.checked = True
+    first = workbench.review.map_node.node
+    assert workbench.map_is_shown and first.GetID() in foregrounds()
+    workbench.save_draft()
+    assert ui.mapCheckBox.checked and workbench.map_is_shown
+    workbench.accept()
+    assert not ui.mapCheckBox.checked and not ui.mapCheckBox.enabled and first.GetID() not in foregrounds()
+    workbench.next_case()
+    ui.mapCheckBox.checked = True
+    assert workbench.map_is_shown and first.GetID() not in foregrounds()
+    assert workbench.review.map_node.node.GetID() in foregrounds()
+    section.scene_closing()
+    assert not ui.mapCheckBox.checked and not any(foregrounds())
+
+
+def foregrounds():
+    nodes = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return {node.GetForegroundVolumeID() for node in nodes}
