@@ -25,6 +25,7 @@ STREET = [
     {"evaluation"},
     {"training"},
     {"demo"},
+    {"benchmark"},
     {"project"},
     {"jobs"},
     {"scene", "cli"},
@@ -36,7 +37,7 @@ ENTRANCES = {"__init__", "__main__"}
 SLICER = {"slicer": {"scene", "panel"}, "vtk": {"scene", "panel"}, "qt": {"panel"}, "ctk": {"panel"}}
 FREE_OF_TORCH = [
     "errors", "config", "data", "training.events", "cli.main", "cli.doctor", "evaluation.metrics",
-    "evaluation.report", "project", "jobs",
+    "evaluation.report", "project", "jobs", "cli.benchmark", "cli.methods",
 ]  # fmt: skip
 # What runs in Slicer's process, of layers that are above it in the street for other reasons, may use these only.
 IN_SLICER = {

@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "check a data set and list everything that is wrong with it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",
+    "benchmark": "run methods side by side, and report tables and figures",
     "demo": "generate scans, train on them and show the result on one page",
 }
 BAD_INPUT = 2

@@ -49,9 +49,17 @@ def cli_page() -> str:
         parser = make_parser(name)
         actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
         own = actions[0].choices[name]
-        own.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
-        lines += ["", f"## {name}", "", "```", own.format_help().rstrip(), "```"]
+        lines += ["", f"## {name}", "", *_help(own)]
+        for action in own._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for part, of_part in action.choices.items():
+                    lines += ["", f"### {name} {part}", "", *_help(of_part)]
     return "\n".join(lines) + "\n"
+
+
+def _help(parser: argparse.ArgumentParser) -> list[str]:
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
+    return ["```", parser.format_help().rstrip(), "```"]
 
 
 def _show(value: object) -> str:

@@ -1,0 +1,112 @@
+"""The command `benchmark`: run methods side by side, and report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from VoxelAdvSegLib.benchmark.published import PUBLISHED
+from VoxelAdvSegLib.benchmark.rows import ABLATION
+from VoxelAdvSegLib.config import PRESETS
+from VoxelAdvSegLib.errors import ConfigError
+
+SOME_FAILED = 1
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parts = parser.add_subparsers(title="parts", metavar="run | report", dest="part", required=True)
+    _add_run(parts.add_parser("run", help="train and score what is not done yet", allow_abbrev=False))
+    _add_report(parts.add_parser("report", help="write tables and figures of what is done", allow_abbrev=False))
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Every method with every seed in a child process of its own, scored with its last weights. "
+        "The same command goes on where it was interrupted; methods and seeds may be added."
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="M.json", help="manifest of the cases")
+    parser.add_argument(
+        "--methods", required=True, metavar="A,B,C",
+        help="names of the command 'methods', also with settings ('voxel_adversarial[adv_weight=0]', in quotes); "
+        f"'ablation' for all of {', '.join(ABLATION)}",
+    )  # fmt: skip
+    parser.add_argument("--seeds", default="0", metavar="0,1,2", help="default: 0")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--steps", type=int, help="length of every training in steps")
+    budget.add_argument("--minutes", type=float, help="length of every training in minutes")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of this benchmark")
+    parser.add_argument("--preset", default="auto", help=f"{' | '.join(PRESETS)} (default: auto)")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="default: validation")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every run")
+    parser.add_argument(
+        "--scanner-shift", type=float, default=0.0, metavar="STRENGTH",
+        help="show unlabeled and scored scans as by another scanner (contrast, noise, bias field); 1 is a usual one",
+    )  # fmt: skip
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at the same time (default: 1)")
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda:N (default: auto)")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Writes report.md, cases.csv, summary.csv and figures."
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the benchmark")
+    parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page there, figures beside it")
+    parser.add_argument(
+        "--published", choices=("none", *PUBLISHED), default="none", help="published figures beside the measured ones"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="tables alone; needs no further package")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return _report(arguments) if arguments.part == "report" else _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from VoxelAdvSegLib.benchmark.harness import check_length, run_benchmark
+    from VoxelAdvSegLib.benchmark.plan import Benchmark
+    from VoxelAdvSegLib.benchmark.rows import parse_rows
+
+    check_length(arguments.steps, arguments.minutes)
+    benchmark = Benchmark(
+        folder=arguments.output, data=arguments.data, rows=parse_rows(arguments.methods),
+        seeds=parse_seeds(arguments.seeds), preset=arguments.preset, steps=arguments.steps,
+        minutes=arguments.minutes, split=arguments.split, settings=parse_settings(arguments.set),
+        device=arguments.device, scanner_shift=arguments.scanner_shift,
+    )  # fmt: skip
+    tally = run_benchmark(benchmark, lambda text: print(text, flush=True), arguments.parallel)
+    print(f"{len(tally.done)} runs done, {len(tally.skipped)} done before, {len(tally.failed)} failed")
+    if tally.interrupted:
+        return INTERRUPTED
+    return SOME_FAILED if tally.failed else 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from VoxelAdvSegLib.benchmark.report import write_page
+
+    page = write_page(
+        arguments.output, arguments.page, arguments.published, not arguments.no_figures, lambda text: print(text)
+    )
+    print(f"written to {page}")
+    return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Raises ConfigError unless the text is a list of different whole numbers of 0 or more."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise ConfigError(
+            "the seeds are not a list of numbers", expected="different numbers, as 0,1,2", found=text,
+            do="correct --seeds",
+        )  # fmt: skip
+    return [int(part) for part in parts]
+
+
+def parse_settings(words: list[str]) -> dict[str, str]:
+    """Raises ConfigError for a word without "="."""
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {word} has no value", expected="--set key=value", found=word, do="add =value")
+        settings[key.strip()] = value.strip()
+    return settings
