@@ -218,7 +218,8 @@ class Bed:
                 representation.hide()
                 representation.deleteLater()
         if self.main_window is not None:
-            shiboken6.delete(self.main_window)
+            window, self.main_window = self.main_window, None
+            shiboken6.delete(window)
         self.process()
         slicer.util.showStatusMessage = _first["showStatusMessage"]
         packaging.install("5.13")

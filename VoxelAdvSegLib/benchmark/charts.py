@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from VoxelAdvSegLib.benchmark.statistics import difference_table, paired
 from VoxelAdvSegLib.benchmark.tables import Measured
 
 PANELS_ACROSS = 4
+TITLE_LETTERS = 28  # in a line beside an axis
 
 
 def box_plots(rows: Sequence[Measured], path: Path) -> Path:
@@ -20,7 +22,7 @@ def box_plots(rows: Sequence[Measured], path: Path) -> Path:
     across = min(PANELS_ACROSS, len(organs))
     down = -(-len(organs) // across)
     panel = 2.4 if len(organs) > 1 else 4.6
-    figure = new_figure(1.8 + panel * across, down * (0.9 + 0.3 * len(rows)))
+    figure = new_figure(1.8 + panel * across, down * (0.9 + 0.32 * len(rows)))
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     values = {organ: [organ_values(row, organ) for row in rows] for organ in organs}
     lowest = min((value for of_rows in values.values() for cases in of_rows for value in cases), default=0.0)
@@ -33,11 +35,16 @@ def box_plots(rows: Sequence[Measured], path: Path) -> Path:
             _one_box(axes, place, cases, row_color(place))
         axes.set_xlim(max(0.0, np.floor(10 * lowest - 0.5) / 10) - 0.02, 1.02)  # the same for all organs
         axes.set_title(organs[number], fontsize=9, color=INK, loc="left")
-        axes.set_yticks(range(len(rows)), [row.row.title for row in rows])
+        axes.set_yticks(range(len(rows)), titles(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("Dice", fontsize=8, color=INK)
     figure.tight_layout(w_pad=1.5)
     return save(figure, path)
+
+
+def titles(rows: Sequence[Measured]) -> list[str]:
+    """Names of rows as labels of an axis."""
+    return [textwrap.fill(row.row.title, TITLE_LETTERS) for row in rows]
 
 
 def organ_values(row: Measured, organ: str) -> list[float]:
@@ -71,9 +78,9 @@ def difference_chart(rows: Sequence[Measured], path: Path) -> Path:
                 100 * d.mean, place, marker="D", markersize=6, markerfacecolor="white", markeredgecolor=color,
                 markeredgewidth=1.8,
             )  # fmt: skip
-    axes.set_yticks(range(len(others)), [row.row.title for row in others])
+    axes.set_yticks(range(len(others)), titles(others))
     axes.set_ylim(len(others) - 0.4, -0.5)
-    axes.set_xlabel(f"Dice minus that of {first.row.title}, percent points (mean, 95 % interval, cases)", fontsize=8)
+    axes.set_xlabel(f"Dice minus that of {first.row.title}, percent points", fontsize=8)
     figure.tight_layout()
     return save(figure, path)
 

@@ -49,7 +49,7 @@ def overlay_figure(benchmark: Benchmark, rows: Sequence[Measured], manifest: Man
     shown = [_load(benchmark, rows, manifest, seed, name, why) for name, why in choose_cases(rows[0], seed)]
     boxes = [_cut_out(case) for case in shown]
     widths = 1 + len(rows)
-    figure = new_figure(1.9 * widths, sum(1.9 * h / w for _, (h, w) in boxes) + 0.9)
+    figure = new_figure(1.9 * widths, sum(1.6 * h / w for _, (h, w) in boxes) + 1.0)
     grid = figure.subplots(
         len(shown), widths, squeeze=False, gridspec_kw={"height_ratios": [h / w for _, (h, w) in boxes]}
     )
@@ -58,7 +58,7 @@ def overlay_figure(benchmark: Benchmark, rows: Sequence[Measured], manifest: Man
     for axes, title in zip(grid[0], ["reference", *(row.row.title for row in rows)], strict=True):
         axes.set_title(textwrap.fill(title, TITLE_LETTERS), fontsize=8, color=INK)
     _legend(figure, manifest.organs)
-    figure.subplots_adjust(wspace=0.03, hspace=0.16, top=0.9, bottom=0.06)
+    figure.subplots_adjust(wspace=0.03, hspace=0.14, top=0.92, bottom=0.1)
     return save(figure, path)
 
 
@@ -113,10 +113,7 @@ def _draw_case(line, case: Shown, cut: tuple[View, tuple[slice, slice]], organs:
         axes.imshow(image, cmap="gray", extent=extent, interpolation="bilinear")
         if found is not None:
             axes.imshow(_errors(view.cut(found)[box], reference), extent=extent, interpolation="nearest")
-            axes.text(
-                0.98, 0.02, "-" if dice is None else f"Dice {100 * dice:.1f}", transform=axes.transAxes, fontsize=7,
-                color="white", ha="right", va="bottom",
-            )  # fmt: skip
+            axes.set_xlabel("-" if dice is None else f"Dice {100 * dice:.1f}", fontsize=7, color=INK, labelpad=2)
         for index, organ in enumerate(organs, 1):
             color = "white" if found is not None else tuple(c / 255 for c in organ.color_rgb)
             _outline(axes, reference == index, extent, color)
@@ -125,13 +122,19 @@ def _draw_case(line, case: Shown, cut: tuple[View, tuple[slice, slice]], organs:
         for spine in axes.spines.values():
             spine.set_visible(False)
     first = line[0]
-    label = [case.why, *textwrap.wrap(case.name, round(rows * height_mm / (columns * width_mm) * TITLE_LETTERS))]
-    first.set_ylabel("\n".join(label), fontsize=6.5, color=INK)
+    letters = max(8, round(rows * height_mm / (columns * width_mm) * TITLE_LETTERS * 1.2))
+    first.set_ylabel(f"{case.why}\n{_in_lines(case.name, letters)}", fontsize=6.5, color=INK)
     for place, letter in ((0.02, "R"), (0.94, "L")):
         first.text(place, 0.5, letter, transform=first.transAxes, fontsize=7, color="white", va="center")
     left, bottom = 0.05 * extent[1], 0.95 * extent[2]
     first.plot([left, left + SCALE_MM], [bottom, bottom], color="white", linewidth=1.5)
     first.text(left, bottom - 0.02 * extent[2], f"{SCALE_MM:g} mm", fontsize=6, color="white", va="bottom")
+
+
+def _in_lines(name: str, letters: int) -> str:
+    """A file's name over several lines, broken after "_" and "-" where it can be."""
+    spaced = name.replace("_", "_ ").replace("-", "- ")
+    return "\n".join(line.replace("_ ", "_").replace("- ", "-") for line in textwrap.wrap(spaced, letters))
 
 
 def _errors(found: np.ndarray, reference: np.ndarray) -> np.ndarray:

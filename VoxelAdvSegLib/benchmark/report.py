@@ -77,14 +77,15 @@ def _draw(
         made.append(
             (
                 difference_chart(rows, folder / "differences.png"),
-                f"Difference of Dice to {rows[0].row.title}, on the same cases and seeds.",
+                f"Difference of Dice to {rows[0].row.title}, on the same cases and seeds. Diamond: mean; bar: its 95 % "
+                "interval; dots: cases.",
             )
         )
     made.append(
         (
             overlay_figure(benchmark, rows, manifest, folder / "overlays.png"),
             "Predictions of one seed over the scan, in the radiological view (the patient's right on the left). White: "
-            "the reference; filled: what differs from it. The cases are the first row's worst, middle and best.",
+            "the reference; filled: what differs from it. The cases are the first row's worst, middle and best; Dice is that of the whole scan.",
         )
     )
     features = feature_figure(benchmark, rows, manifest.organs, folder / "features.png")

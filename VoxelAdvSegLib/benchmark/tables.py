@@ -146,7 +146,10 @@ def _against(first: Measured, row: Measured) -> list[str]:
     if row is first:
         return ["first", ""]
     difference = paired(first.reports, row.reports)
-    return [show_difference(difference), compare(difference)]
+    verdict = compare(difference)
+    # One seed says nothing of the spread between seeds: the reader is told where it matters.
+    alone = ", on one seed" if difference.seeds == 1 and verdict != "cannot tell" else ""
+    return [show_difference(difference), verdict + alone]
 
 
 def _published(figures: Published | None) -> list[str]:
