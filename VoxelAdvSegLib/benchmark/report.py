@@ -85,7 +85,8 @@ def _draw(
         (
             overlay_figure(benchmark, rows, manifest, folder / "overlays.png"),
             "Predictions of one seed over the scan, in the radiological view (the patient's right on the left). White: "
-            "the reference; filled: what differs from it. The cases are the first row's worst, middle and best; Dice is that of the whole scan.",
+            "the reference; filled: what differs from it. The cases are the first row's worst, middle and best; "
+            "Dice is that of the whole scan.",
         )
     )
     features = feature_figure(benchmark, rows, manifest.organs, folder / "features.png")
