@@ -164,7 +164,12 @@ def test_a_stopped_training_goes_on_and_is_not_scored(tiny: Path, tmp_path: Path
 
 
 def test_ctrl_c_lets_the_child_save_and_the_same_command_goes_on(tiny: Path, tmp_path: Path):
-    words = [sys.executable, "-m", "VoxelAdvSegLib", "benchmark", "run", "--data", str(tiny), "--methods", "supervised"]
+    # Runners in the background ignore Ctrl-C, and children inherit that.
+    listen = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from VoxelAdvSegLib.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", listen, "benchmark", "run", "--data", str(tiny), "--methods", "supervised"]
     settings = [f"--set={key}={value}" for key, value in {**TINY, "bn_recalibrate": 0}.items()]
     words += ["--output", str(tmp_path / "out"), "--device", "cpu", "--steps", "100000", *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
