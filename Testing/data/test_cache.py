@@ -1,6 +1,7 @@
 """Prepared scans on disk: made once, made again when a file changes, mapped and not loaded."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,23 @@ def test_a_case_that_cannot_be_used_is_named(case: LabeledCase, tmp_path: Path):
     with pytest.raises(InputError) as caught:
         prepare_labeled([case, bad, case], ORGANS, RECIPE, tmp_path / "cache")
     assert "bad.nrrd" in str(caught.value)
+
+
+def test_headers_are_read_one_at_a_time(case: LabeledCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """CPython 3.11's parser, which numpy reads headers with, fails now and then in two threads at once."""
+    real, inside, together = np.load, [], []
+
+    def load(*arguments, **named):
+        inside.append(1)
+        together.append(len(inside))
+        time.sleep(0.01)
+        try:
+            return real(*arguments, **named)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr("VoxelAdvSegLib.data.cache.os.cpu_count", lambda: 4)
+    monkeypatch.setattr(np, "load", load)
+    cases = [UnlabeledCase(f"case {number}", case.image) for number in range(8)]
+    assert len(prepare_unlabeled(cases, RECIPE, tmp_path / "cache")) == 8
+    assert len(together) >= 8 and max(together) == 1

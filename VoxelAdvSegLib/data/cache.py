@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from VoxelAdvSegLib.data.volume import Geometry, Volume, read_volume
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4
+# numpy reads a header with ast.literal_eval, which in CPython 3.11 fails now and then in two threads at once
+# ("AST constructor recursion depth mismatch", gh-106905).
+_HEADERS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -152,5 +156,6 @@ def _cached(
             temporary = folder / f"{key}.{name}.{os.getpid()}.partial.npy"
             np.save(temporary, array)
             temporary.replace(files[name])
-    arrays = {name: np.load(files[name], mmap_mode="r", allow_pickle=False) for name in mapped}
-    return arrays | {name: np.load(files[name], allow_pickle=False) for name in read}
+    with _HEADERS:
+        arrays = {name: np.load(files[name], mmap_mode="r", allow_pickle=False) for name in mapped}
+        return arrays | {name: np.load(files[name], allow_pickle=False) for name in read}
