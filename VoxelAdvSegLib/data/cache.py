@@ -152,8 +152,8 @@ def _cached(
     files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, *read)}
     if not all(file.exists() for file in files.values()):
         for name, array in make().items():
-            # The ending .npy keeps numpy from adding its own.
-            temporary = folder / f"{key}.{name}.{os.getpid()}.partial.npy"
+            # The ending .npy keeps numpy from adding its own; a scan that is listed twice is made in two threads.
+            temporary = folder / f"{key}.{name}.{os.getpid()}-{threading.get_ident()}.partial.npy"
             np.save(temporary, array)
             temporary.replace(files[name])
     with _HEADERS:
