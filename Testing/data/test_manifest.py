@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +221,18 @@ def test_a_mistyped_key_is_guessed(write):
     with pytest.raises(InputError, match="unknown key 'validaton'") as caught:
         read_manifest(write(validaton=[]))
     assert caught.value.do == "write 'validation', or remove the key"
+
+
+def test_a_manifest_may_be_named_by_a_path_that_goes_up(write, tmp_path, monkeypatch):
+    """As in --data ../data/dataset.json: that the way to the manifest goes up says nothing of its entries."""
+    path = write(unlabeled=["images/a.nii.gz"])
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    manifest = read_manifest(Path("..") / path.name)
+    assert manifest.unlabeled[0].image.resolve() == (tmp_path / "images" / "a.nii.gz").resolve()
+    write(unlabeled=["../a.nii.gz"])
+    with pytest.raises(InputError, match="leaves the folder"):
+        read_manifest(Path("..") / path.name)
 
 
 def test_a_manifest_of_ones_own_may_name_files_anywhere(write, tmp_path):

@@ -106,6 +106,8 @@ def read_manifest(path: Path, problems: list[Problem] | None = None, anywhere: b
         problems.append(Problem(case, split, error))
 
     path = Path(path).absolute()
+    if ".." in path.parts:  # as in ../data/dataset.json: entries are judged by the folder that it means
+        path = path.parent.resolve() / path.name
     content = _read_json(path)
     for key in sorted(set(content) - KNOWN_KEYS):
         meant = difflib.get_close_matches(key, KNOWN_KEYS, n=1)
