@@ -40,7 +40,6 @@ def test_the_panel_opens_without_a_project(panel):
     ui = panel.ui
     assert not ui.trainButton.enabled and ui.trainReasonLabel.text
     assert not ui.segmentButton.enabled and ui.segmentReasonLabel.text
-    assert "torch" not in sys.modules or "pytest" in sys.modules
     assert_texts_fit(panel.parent)
 
 

@@ -9,6 +9,7 @@ import pytest
 import slicer
 
 from VoxelAdvSegLib.data.phantoms import write_phantoms
+from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.samples import load_sample
 from VoxelAdvSegLib.panel.workbench import Workbench
@@ -149,6 +150,7 @@ def test_installation_is_checked_and_stored_files_are_cleaned(bed, panel):
     ui.cleanButton.click()
     assert not list(workbench.project.path.glob("runs/*/checkpoints/*"))
     assert workbench.default_model() is not None  # the model itself stays
+    assert not workbench.installation.folder.exists()  # nothing of the check is left behind
 
 
 def test_labels_are_never_offered_for_removal(bed, panel):
@@ -157,3 +159,37 @@ def test_labels_are_never_offered_for_removal(bed, panel):
     panel.sections[5].table.select(["labels"])
     bed.process(0.05)
     assert not ui.cleanButton.enabled
+
+
+def test_a_project_that_is_open_may_be_opened_again(panel):
+    workbench = panel.logic.workbench
+    project = workbench.project
+    assert workbench.open_project(project.path) is project
+    assert panel.logic.openProject(str(project.path)) is project
+
+
+def test_a_training_that_still_runs_is_not_resumed(bed, panel):
+    """The state is looked at once: a run that is alive elsewhere must not hold the window."""
+    workbench = panel.logic.workbench
+    job = workbench.train(steps=100_000, settings=SHORT)
+    try:
+        bed.wait_for(lambda: job.heartbeat_age is not None, 60, "a sign of life")
+        workbench.training = None  # as in another Slicer
+        workbench.interrupted = lambda: max(workbench.project.runs(), key=lambda run: run.id)
+        with pytest.raises(RunError, match="still runs"):
+            workbench.resume()
+    finally:
+        job.cancel(grace_seconds=0)
+        bed.wait_for(lambda: job.poll() is not None and job.state.is_over, 30, "the end")
+
+
+def test_a_training_from_the_console_sets_validation_aside_as_the_button_does(bed, panel, tmp_path):
+    workbench = panel.logic.workbench
+    workbench.create_project(tmp_path / "four")
+    scans = write_phantoms(tmp_path / "scans", counts={"training": (4, 0), "unlabeled": (1, 0)}, voxel_factor=3.0)
+    workbench.add_manifest(scans)
+    assert workbench.sets_aside
+    job = panel.logic.train(steps=100_000, settings=SHORT)
+    job.cancel(grace_seconds=0)
+    bed.wait_for(lambda: job.poll() is not None and job.state.is_over, 30, "the end")
+    assert [case.role for case in workbench.project.cases].count("validation") == 1 and not workbench.sets_aside

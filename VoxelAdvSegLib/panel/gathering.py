@@ -32,8 +32,11 @@ class Gathering(Bench):
         return self._use(Project.create(folder, name or folder.name))
 
     def open_project(self, folder: str | Path) -> Project:
-        """Opens a project, and finds again a training that still runs. Raises ProjectError."""
-        return self._use(Project.open(Path(folder)))
+        """Opens a project, and finds again a training that still runs; one that is open stays. Raises ProjectError."""
+        folder = Path(folder)
+        if self.project is not None and self.project.path.resolve() == folder.resolve():
+            return self.project
+        return self._use(Project.open(folder))
 
     def new_or_open(self, folder: str | Path) -> Project:
         """What is in the folder, or a new project in it."""

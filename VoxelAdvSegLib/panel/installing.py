@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class Installing(Reviewing):
             return
         job.poll(seconds)
         if job.state.is_over and not job.behind:
+            shutil.rmtree(job.folder, ignore_errors=True)  # the verdict is kept
             self._probe_told = True
             self.notify("installation", "training")
 

@@ -19,7 +19,6 @@ from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.scene.nodes import is_alive
 
 CURVES = ("losses", "dice", "discriminator")  # in the order of curvesChoiceBox
-FEWEST_TO_SET_ASIDE = 4  # labeled scans, of which one in five scores the models
 CLOCK_MS = 1000  # heartbeat and time left go on while the training says nothing
 
 
@@ -77,15 +76,6 @@ class TrainSection:
             self._show_work()
 
     @property
-    def _will_set_aside(self) -> bool:
-        """Whether the validation cases are still to be drawn, and there are enough labeled ones."""
-        project = self.workbench.project
-        if project is None or project.validation is not None:
-            return False
-        usable = [case.role for case in project.cases if case.has_usable_label]
-        return "validation" not in usable and usable.count("labeled") >= FEWEST_TO_SET_ASIDE
-
-    @property
     def running(self) -> TrainJob | None:
         """The training at work."""
         job = self.workbench.training
@@ -112,7 +102,7 @@ class TrainSection:
             sentences.append(train_words.interrupted_text(interrupted))
         if missing and self.running is None:
             sentences.append(missing)
-        elif not missing and self._will_set_aside:
+        elif not missing and workbench.sets_aside:
             sentences.append(
                 _("The first training sets one labeled scan in five aside, for good, to score the models (validation).")
             )
@@ -182,11 +172,7 @@ class TrainSection:
 
     @shown
     def on_train(self) -> None:
-        arguments = self.form.arguments()
-        if self._will_set_aside:
-            self.workbench.the_project().draw_validation()
-            self.workbench.notify("cases")
-        self.workbench.train(**arguments)
+        self.workbench.train(**self.form.arguments())
 
     @shown
     def on_resume(self) -> None:

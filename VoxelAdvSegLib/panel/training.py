@@ -23,6 +23,7 @@ from VoxelAdvSegLib.scene.previews import LivePreview
 CHART_SECONDS = 0.7  # between two drawings of a chart
 CHARTS = {"losses": loss_chart, "dice": dice_chart, "discriminator": discriminator_chart}
 SUPERVISED = "supervised"
+FEWEST_TO_SET_ASIDE = 4  # labeled scans, of which one in five scores the models
 
 
 class Training(Gathering):
@@ -67,12 +68,16 @@ class Training(Gathering):
         """Starts a training in a process of its own.
 
         minutes or steps: its length; start_from: id of a model to go on from, None: from scratch;
-        settings: those of docs/config.md by name. Raises RunError when it cannot begin.
+        settings: those of docs/config.md by name. The first training draws the validation cases, see
+        `sets_aside`. Raises RunError when it cannot begin.
         """
         missing = self.can_train(method)
         if missing:
             raise RunError(_("the training cannot begin"), found=missing)
         project = self.the_project()
+        if self.sets_aside:
+            project.draw_validation()
+            self.notify("cases")
         init = None if start_from is None else str(project.model(start_from).path)
         request = TrainRequest(
             data=str(project.write_manifest()), preset=preset, method=method, steps=steps,
@@ -81,6 +86,14 @@ class Training(Gathering):
         )  # fmt: skip
         self._follow_training(TrainJob.start(project.new_run(), request, self.the_interpreter()))
         return self._waited(wait)
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether the next training draws the validation cases: none were drawn or chosen, and labels suffice."""
+        if self.project is None or self.project.validation is not None:
+            return False
+        usable = [case.role for case in self.project.cases if case.has_usable_label]
+        return "validation" not in usable and usable.count("labeled") >= FEWEST_TO_SET_ASIDE
 
     def interrupted(self) -> Run | None:
         """The newest training that ended without its end and can be gone on with."""
@@ -96,8 +109,7 @@ class Training(Gathering):
         if run is None:
             raise RunError(_("there is no interrupted training"), do=_("start a new one"))
         job = TrainJob.attach(run.path)
-        while not job.state.is_over or job.behind:
-            job.poll()
+        job.poll()  # its state is known then; one that still runs elsewhere is refused by `resume`
         self._follow_training(job.resume(self.the_interpreter()))
         return self._waited(wait)
 
