@@ -126,10 +126,11 @@ def test_segmentations_and_maps_lie_beside_the_page(demo):
 def test_the_answer_on_the_page_and_in_the_mark_is_computed(demo, page):
     folder, _, story = demo
     mark = json.loads((folder / "demo.json").read_text())
-    assert mark["finished"] and f"<b>{mark['unlabeled_scans_help']}, in this run.</b>" in page
+    verdict = mark["verdict"]
+    assert mark["finished"] and "<b>Cannot tell, in this run.</b>" in page
     # So few steps teach nothing, and the page has to say so.
-    assert mark["unlabeled_scans_help"] == "Too early to say"
-    assert f"mean Dice {story.differences[-1].first:.3f} without" in mark["why"]
+    assert verdict["answer"] == "cannot tell" and "more time is needed" in verdict["sentence"]
+    assert f"{story.verdict.overall.before:.3f} without" in verdict["sentence"]
 
 
 def test_planted_losses_make_the_page_say_no(demo, tmp_path):
@@ -138,13 +139,15 @@ def test_planted_losses_make_the_page_say_no(demo, tmp_path):
     for method, dice in (("supervised", 0.9), ("semi", 0.4)):
         trained = getattr(story, method)
         report = json.loads(json.dumps(trained.report))
+        report["cases"] = [{**json.loads(json.dumps(report["cases"][0])), "name": f"case_{n}_a"} for n in range(8)]
         for number, case in enumerate(report["cases"]):
             for organ in case["organs"].values():
                 organ["dice"] = dice + 0.01 * number
         planted[method] = replace(trained, report=report)
-    write_page(replace(story, **planted), tmp_path / "page.html")
+    scans = [replace(story.scans[0], name=f"case_{n}_a") for n in range(8)]
+    write_page(replace(story, scans=scans, **planted), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<b>No, in this run.</b>" in page and "With the unlabeled scans the result was worse." in page
+    assert "<b>No, in this run.</b>" in page and "It is worse with them." in page
     assert "-0.500" in page
 
 

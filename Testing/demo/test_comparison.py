@@ -4,8 +4,6 @@ import pytest
 
 from VoxelAdvSegLib.demo.comparison import (
     balanced_accuracy,
-    compare,
-    judge,
     most_and_least,
     read_discriminator,
     read_history,
@@ -26,43 +24,6 @@ def step(number, labeled, unlabeled):
         "type": "step", "step": number, "terms": {"student": {"dice": 1 / number}},
         "observed": {"accuracy_labeled": labeled, "accuracy_unlabeled": unlabeled, "teacher_confidence": 0.5},
     }  # fmt: skip
-
-
-def test_differences_by_hand():
-    liver, overall = compare(report(0.5, 0.6), report(0.6, 0.9))
-    assert (liver.first, liver.second, liver.mean) == pytest.approx((0.55, 0.75, 0.2))
-    # Gains 0.1 and 0.3: sd 0.1414, standard error 0.1, t of one degree of freedom 12.706.
-    assert (liver.low, liver.high) == pytest.approx((0.2 - 1.2706, 0.2 + 1.2706), abs=1e-4)
-    assert (liver.better, liver.cases) == (2, 2)
-    assert overall.name == "all organs" and overall.mean == pytest.approx(0.2)
-
-
-def test_a_case_without_dice_is_in_neither_mean():
-    liver, _ = compare(report(0.5, None), report(0.6, 0.9))
-    assert (liver.first, liver.second, liver.cases, liver.low) == (0.5, 0.6, 1, None)
-
-
-def test_reports_of_different_cases_are_not_compared():
-    with pytest.raises(ValueError, match="different cases"):
-        compare(report(0.5), report(0.5, 0.6))
-
-
-@pytest.mark.parametrize(
-    ("supervised", "semi", "answer", "words"),
-    [
-        ((0.70, 0.71, 0.72), (0.80, 0.82, 0.81), "Yes", "difference of +0.100"),
-        ((0.80, 0.82, 0.81), (0.70, 0.71, 0.72), "No", "was worse"),
-        ((0.80, 0.70, 0.75), (0.70, 0.79, 0.74), "No", "chance alone"),
-        ((0.70, 0.79, 0.74), (0.80, 0.70, 0.76), "Not clearly", "chance alone"),
-        ((0.70,), (0.90,), "Not clearly", "one scan says little"),
-        ((0.20, 0.21, 0.22), (0.10, 0.11, 0.13), "Too early to say", "--minutes"),
-        ((0.20, 0.21, 0.22), (0.60, 0.61, 0.63), "Yes", "3 of 3"),
-    ],
-)
-def test_the_answer_follows_the_figures(supervised, semi, answer, words):
-    found, why = judge(compare(report(*supervised), report(*semi))[-1])
-    assert found == answer
-    assert words in why
 
 
 def test_cases_to_show_are_the_extremes_and_the_middle():

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from VoxelAdvSegLib.benchmark.drawing import GRID, INK, bare, new_figure, row_color, save
-from VoxelAdvSegLib.benchmark.statistics import difference_table, paired
 from VoxelAdvSegLib.benchmark.tables import Measured
+from VoxelAdvSegLib.evaluation.statistics import difference_table, paired
 
 PANELS_ACROSS = 4
 TITLE_LETTERS = 28  # in a line beside an axis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from VoxelAdvSegLib.benchmark.rows import check_row
 from VoxelAdvSegLib.benchmark.scanner_shift import write_shifted
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, read_manifest
 from VoxelAdvSegLib.errors import ConfigError, InputError
+from VoxelAdvSegLib.training.run_folder import share_cache
 
 Tell = Callable[[str], None]
 LAST_WORDS = 2000  # characters of a child's log that are looked through for its error
@@ -90,23 +90,13 @@ def run_benchmark(benchmark: Benchmark, tell: Tell, parallel: int = 1, child: Se
 def _run_child(run: Run, command: Sequence[str], parallel: int) -> int:
     for path in (run.folder, run.log.parent):
         path.mkdir(parents=True, exist_ok=True)
-    _share_cache(run)
+    share_cache(run.folder, run.benchmark.folder / "cache")
     environment = dict(os.environ)
     if parallel > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // parallel)))
     words = [*command, str(run.benchmark.folder), run.row.name, str(run.seed)]
     with run.log.open("a", encoding="utf-8") as log:
         return subprocess.call(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-
-
-def _share_cache(run: Run) -> None:
-    """One folder of prepared scans for all runs, where the system has links; else each run prepares its own."""
-    cache = run.folder / "cache"
-    if not cache.exists():
-        shared = run.benchmark.folder / "cache"
-        shared.mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):
-            cache.symlink_to(shared, target_is_directory=True)
 
 
 def _check_split(manifest: Manifest, split: str) -> None:

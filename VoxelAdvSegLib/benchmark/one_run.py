@@ -5,14 +5,13 @@ python -m VoxelAdvSegLib.benchmark.one_run BENCHMARK_FOLDER ROW SEED
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib.benchmark.features import write_features
 from VoxelAdvSegLib.benchmark.plan import Run, find_run, not_the_last, read_benchmark
-from VoxelAdvSegLib.bundle import MODEL, read_bundle
+from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, read_manifest
@@ -21,10 +20,10 @@ from VoxelAdvSegLib.errors import RunError, VoxelAdvSegError
 from VoxelAdvSegLib.evaluation.report import CaseScore, score_case, summarize, write_report
 from VoxelAdvSegLib.inference.output import write_segmentation
 from VoxelAdvSegLib.inference.segment import Segmenter
+from VoxelAdvSegLib.training.again import WHOLE_RUNS, is_whole
 from VoxelAdvSegLib.training.session import Request, train
 
 BAD_INPUT = 2
-WHOLE_RUNS = ("finished", "out of time")
 
 
 def run_one(run: Run) -> dict[str, Any]:
@@ -56,8 +55,7 @@ def run_one(run: Run) -> dict[str, Any]:
 
 
 def _train(run: Run) -> None:
-    about = run.folder / "model" / MODEL
-    if about.exists() and json.loads(about.read_text(encoding="utf-8"))["provenance"]["ended"] in WHOLE_RUNS:
+    if is_whole(run.folder):
         return
     outcome = train(
         Request(

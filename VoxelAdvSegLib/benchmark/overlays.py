@@ -11,13 +11,13 @@ import numpy as np
 
 from VoxelAdvSegLib.benchmark.drawing import INK, needed, new_figure, save
 from VoxelAdvSegLib.benchmark.plan import Benchmark, Run
-from VoxelAdvSegLib.benchmark.statistics import case_values
 from VoxelAdvSegLib.benchmark.tables import Measured
 from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.volume import Volume, read_volume
 from VoxelAdvSegLib.demo.pictures import View, choose_view, window
+from VoxelAdvSegLib.evaluation.statistics import case_values
 
 MARGIN_MM = 15.0  # around the organs
 MISSED, EXCESS, CONFUSED = "#0077bb", "#ee7733", "#ee3377"

@@ -10,7 +10,6 @@ from VoxelAdvSegLib.benchmark.embedding import feature_figure
 from VoxelAdvSegLib.benchmark.overlays import overlay_figure
 from VoxelAdvSegLib.benchmark.plan import Benchmark, read_benchmark
 from VoxelAdvSegLib.benchmark.published import PUBLISHED
-from VoxelAdvSegLib.benchmark.statistics import DRAWS, FEWEST_CASES, spread
 from VoxelAdvSegLib.benchmark.tables import (
     Measured,
     ablation_rows,
@@ -25,6 +24,7 @@ from VoxelAdvSegLib.benchmark.tables import (
 )
 from VoxelAdvSegLib.data.manifest import Manifest, read_manifest
 from VoxelAdvSegLib.errors import ConfigError, RunError
+from VoxelAdvSegLib.evaluation.statistics import DRAWS, FEWEST_CASES, spread
 from VoxelAdvSegLib.training.run_folder import write_text
 
 PAGE, CASES, SUMMARY = "report.md", "cases.csv", "summary.csv"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from VoxelAdvSegLib.data.manifest import SPLITS, LabeledCase, Manifest
+from VoxelAdvSegLib.data.manifest import Manifest, manifest_content
 from VoxelAdvSegLib.data.volume import Volume, read_volume
 from VoxelAdvSegLib.inference.output import write_map
 from VoxelAdvSegLib.training.run_folder import write_text
@@ -74,25 +75,23 @@ def write_shifted(manifest: Manifest, folder: Path, strength: float, seed: int =
     path = folder / "dataset.json"
     if path.exists():
         return path
-    content: dict = {
+    shifted = replace(
+        manifest, **{split: _shift_cases(manifest, split, folder, strength, seed) for split in SHIFTED_SPLITS}
+    )
+    content = manifest_content(shifted) | {
         "name": "scanner shift",
         "description": f"simulated scanner shift of strength {strength:g}, seed {seed}, of {manifest.path.name}",
-        "modality": {"0": manifest.modality or "unknown"},
-        "labels": {"0": "background", **{str(organ.value): organ.name for organ in manifest.organs}},
-        "mirror_axes": list(manifest.mirror_axes),
     }
-    for split in SPLITS:
-        content[split] = []
-        for case in manifest.split(split):
-            image = case.image
-            if split in SHIFTED_SPLITS:
-                image = folder / "images" / split / f"{case.name}.nii.gz"
-                if not image.exists():
-                    shifted = shift_scanner(read_volume(case.image), case.name, strength, seed)
-                    write_map(shifted.array, shifted.geometry, image)
-            entry = {"name": case.name, "image": str(image)}
-            if isinstance(case, LabeledCase):
-                entry["label"] = str(case.label)
-            content[split].append(entry)
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
     return path
+
+
+def _shift_cases(manifest: Manifest, split: str, folder: Path, strength: float, seed: int) -> tuple:
+    cases = []
+    for case in manifest.split(split):
+        image = folder / "images" / split / f"{case.name}.nii.gz"
+        if not image.exists():
+            shifted = shift_scanner(read_volume(case.image), case.name, strength, seed)
+            write_map(shifted.array, shifted.geometry, image)
+        cases.append(replace(case, image=image))
+    return tuple(cases)

@@ -11,8 +11,8 @@ from typing import Any
 from VoxelAdvSegLib.benchmark.plan import Benchmark
 from VoxelAdvSegLib.benchmark.published import Published
 from VoxelAdvSegLib.benchmark.rows import ABLATION, Row
-from VoxelAdvSegLib.benchmark.statistics import Difference, Report, Spread, compare, paired, spread
 from VoxelAdvSegLib.evaluation.metrics import METRICS
+from VoxelAdvSegLib.evaluation.statistics import Difference, Report, Spread, compare, paired, spread
 
 # metric, title, factor and digits: overlaps in percent, as the papers print them
 COLUMNS = (

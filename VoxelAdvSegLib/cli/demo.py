@@ -24,7 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from VoxelAdvSegLib.cli.train import Screen
     from VoxelAdvSegLib.demo.build import PAGE, Wish, make_demo
-    from VoxelAdvSegLib.demo.comparison import judge
 
     screen = Screen()
 
@@ -41,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     wish = Wish(arguments.output, arguments.minutes, arguments.seed, arguments.steps)
     story = make_demo(wish, tell, watch)
     screen.close()
-    answer, why = judge(story.differences[-1])
-    print(f"Did the unlabeled scans help? {answer}: {why}")
+    print(f"Did the unlabeled scans help? {story.verdict.sentence}")
     print(f"{story.seconds / 60:.1f} minutes. Open {arguments.output / PAGE}")
     return 0
 

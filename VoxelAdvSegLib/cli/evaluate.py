@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.data.labels import read_label
-from VoxelAdvSegLib.data.manifest import ENDINGS, LabeledCase, Manifest, case_name, read_manifest
-from VoxelAdvSegLib.data.organs import Organ, same_name
-from VoxelAdvSegLib.data.volume import Geometry, read_geometry, read_volume
+from VoxelAdvSegLib.data.manifest import ENDINGS, LabeledCase, case_name, read_manifest
+from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.errors import InputError
-from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES, EmptyDistance
-from VoxelAdvSegLib.evaluation.report import (
-    check_writable,
-    format_report,
-    score_case,
-    summarize,
-    write_report,
-)
+from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES
+from VoxelAdvSegLib.evaluation.report import check_writable, format_report, write_report
+from VoxelAdvSegLib.evaluation.scoring import Predict, evaluate, labeled_cases, predictions_of
 
-# Class-index array in the manifest's order of organs, on the grid of the case's image.
-Predict = Callable[[LabeledCase, Geometry], np.ndarray]
 # The second files of pairs whose first one names them.
 DATA_OF_PAIRS = {".img": ".hdr"}
 
@@ -59,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         predict = predictions_in(arguments.predictions, cases, manifest.organs)
     else:
         predict = predictions_of(arguments.model, arguments.device, manifest)
-    report = evaluate(cases, manifest.organs, predict, arguments.empty_distance)
+    with Progress() as progress:
+        report = evaluate(cases, manifest.organs, predict, arguments.empty_distance, progress)
     report["about"] = {
         "data": manifest.path.name,
         "split": arguments.split,
@@ -70,43 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(format_report(report))
     print(f"\nwritten to {arguments.output}")
     return 0
-
-
-def evaluate(
-    cases: Sequence[LabeledCase],
-    organs: Sequence[Organ],
-    predict: Predict,
-    empty_distance: EmptyDistance = "diagonal",
-) -> dict:
-    """Report (evaluation.report.summarize) over the cases, one after the other."""
-    scores = []
-    with Progress() as progress:
-        for done, case in enumerate(cases):
-            progress(done, len(cases), case.name)
-            geometry = read_geometry(case.image)
-            reference = read_label(case.label, organs, geometry)
-            prediction = predict(case, geometry)
-            scores.append(score_case(case.name, prediction, reference, organs, geometry.spacing_zyx_mm, empty_distance))
-    return summarize(scores)
-
-
-def labeled_cases(manifest: Manifest, split: str) -> tuple[LabeledCase, ...]:
-    """The cases of a split. Raises InputError when there are none, or some have no label."""
-    cases = manifest.split(split)
-    if not cases:
-        raise InputError(
-            f"the list '{split}' is empty", file=manifest.path, expected="cases with labels",
-            found="none", do="choose another --split, or add cases",
-        )  # fmt: skip
-    labeled = tuple(case for case in cases if isinstance(case, LabeledCase))
-    if len(labeled) < len(cases):
-        without = [case.name for case in cases if not isinstance(case, LabeledCase)]
-        raise InputError(
-            f"cases of '{split}' have no label to measure against", file=manifest.path,
-            expected='{"image": "...", "label": "..."}', found=f"no label for {', '.join(without)}",
-            do="add their labels, or remove these cases from the list",
-        )  # fmt: skip
-    return labeled
 
 
 def predictions_in(folder: Path, cases: Sequence[LabeledCase], organs: Sequence[Organ]) -> Predict:
@@ -133,33 +87,6 @@ def predictions_in(folder: Path, cases: Sequence[LabeledCase], organs: Sequence[
                 do="remove all but one" if found else "segment this case too, or correct the file's name",
             )  # fmt: skip
     return lambda case, geometry: read_label(files[case.name][0], organs, geometry, allow_empty=True)
-
-
-def predictions_of(model: Path, device: str, manifest: Manifest) -> Predict:
-    """Segments with a model. Raises InputError when it lacks an organ of the manifest."""
-    from VoxelAdvSegLib.inference.segment import Segmenter  # loads torch
-
-    segmenter = Segmenter.open(model, device=device)
-    class_of = _class_table(segmenter.organs, manifest, model)
-    return lambda case, geometry: class_of[segmenter.segment(read_volume(case.image)).array]
-
-
-def _class_table(known: Sequence[Organ], manifest: Manifest, model: Path) -> np.ndarray:
-    """The manifest's class index of each of the model's; organs that the manifest lacks become 0."""
-    lacking = [organ.name for organ in manifest.organs if not any(same_name(organ.name, own.name) for own in known)]
-    if lacking:
-        raise InputError(
-            "the model does not know every organ of the manifest", file=model,
-            expected=", ".join(organ.name for organ in manifest.organs),
-            found=", ".join(organ.name for organ in known),
-            do=f"remove {', '.join(lacking)} from 'labels' of {manifest.path.name}, or choose another model",
-        )  # fmt: skip
-    table = np.zeros(len(known) + 1, np.uint8)
-    for index, organ in enumerate(manifest.organs, start=1):
-        for own_index, own in enumerate(known, start=1):
-            if same_name(organ.name, own.name):
-                table[own_index] = index
-    return table
 
 
 def _is_segmentation(file: Path) -> bool:

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a model from labeled and unlabeled scans",
     "segment": "segment scans with a trained model",
     "evaluate": "measure a model or a folder of segmentations against reference labels",
+    "compare": "say whether the unlabeled scans helped, or which of two models is better",
     "doctor": "check a data set and list everything that is wrong with it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.config import PRESETS
 from VoxelAdvSegLib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from VoxelAdvSegLib.training.course import Outcome
+    from VoxelAdvSegLib.training.session import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,29 +30,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting (docs/config.md)"
     )
+    parser.add_argument(
+        "--verdict", action="store_true",
+        help="also train without the unlabeled scans, and say whether they helped; --minutes is for both together",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the training in --run")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from VoxelAdvSegLib.training.session import Request, train
 
-    screen = Screen()
-    outcome = train(
-        Request(
-            data=arguments.data,
-            anywhere=arguments.anywhere,
-            run=arguments.run,
-            preset=arguments.preset,
-            overrides=overrides(arguments),
-            init=arguments.init,
-            resume=arguments.resume,
-        ),
-        watch=screen.show,
+    request = Request(
+        data=arguments.data,
+        anywhere=arguments.anywhere,
+        run=arguments.run,
+        preset=arguments.preset,
+        overrides=overrides(arguments),
+        init=arguments.init,
+        resume=arguments.resume,
     )
+    if arguments.verdict:
+        return _with_verdict(request)
+    screen = Screen()
+    outcome = train(request, watch=screen.show)
     screen.close()
+    _show_outcome(outcome)
+    return 0
+
+
+def _show_outcome(outcome: Outcome) -> None:
     for organ, score in outcome.dice.items():
         print(f"validation Dice of {organ}: {'-' if score is None else format(score, '.4f')}")
     print(f"model: {outcome.model}")
+
+
+def _with_verdict(request: Request) -> int:
+    """Both trainings, the one that was asked for first, then the verdict on the validation cases."""
+    from VoxelAdvSegLib.cli.compare import VERDICT, show
+    from VoxelAdvSegLib.evaluation.report import write_report
+    from VoxelAdvSegLib.training.again import train_with_verdict
+
+    screen = Screen()
+
+    def tell(text: str) -> None:
+        nonlocal screen
+        screen.close()
+        screen = Screen()
+        print(text, flush=True)
+
+    verdict = train_with_verdict(request, tell, lambda event: screen.show(event))
+    screen.close()
+    write_report(verdict.to_dict(), request.run / VERDICT)
+    show(verdict)
+    print(f"model: {request.run / 'model'}")
     return 0
 
 

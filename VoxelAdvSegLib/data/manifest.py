@@ -132,6 +132,22 @@ def read_manifest(path: Path, problems: list[Problem] | None = None, anywhere: b
     )
 
 
+def manifest_content(manifest: Manifest) -> dict:
+    """What its file has to hold, ready for JSON, with full paths (to be read with `anywhere`)."""
+    return {
+        "labels": {"0": "background", **{str(organ.value): organ.name for organ in manifest.organs}},
+        "terminology": {organ.name: organ.terminology for organ in manifest.organs},
+        "modality": {"0": manifest.modality},
+        "mirror_axes": list(manifest.mirror_axes),
+        **{split: [_entry(case) for case in manifest.split(split)] for split in SPLITS},
+    }
+
+
+def _entry(case: LabeledCase | UnlabeledCase) -> dict[str, str]:
+    entry = {"name": case.name, "image": str(case.image)}
+    return entry | {"label": str(case.label)} if isinstance(case, LabeledCase) else entry
+
+
 def check_roles(manifest: Manifest) -> None:
     """Raises InputError when a case stands in two roles, by path."""
     roles: dict[str, str] = {}

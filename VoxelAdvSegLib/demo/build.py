@@ -16,7 +16,6 @@ from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, read_manifest
 from VoxelAdvSegLib.data.phantoms import write_phantoms
 from VoxelAdvSegLib.data.volume import read_volume
-from VoxelAdvSegLib.demo.comparison import judge
 from VoxelAdvSegLib.demo.page import write_page
 from VoxelAdvSegLib.demo.story import METHODS, SEMI, SUPERVISED, Preview, Scan, Story, Trained
 from VoxelAdvSegLib.errors import RunError
@@ -97,10 +96,9 @@ def make_demo(wish: Wish, tell: Tell, watch: Watch = lambda event: None) -> Stor
         plan=description.sentences, steps=steps, seed=wish.seed, seconds=time.monotonic() - began,
     )  # fmt: skip
     write_page(story, folder / PAGE)
-    answer, why = judge(story.differences[-1])
     write_text(
         folder / MARK,
-        json.dumps({"demo": True, "finished": True, "unlabeled_scans_help": answer, "why": why}, indent=1),
+        json.dumps({"demo": True, "finished": True, "verdict": story.verdict.to_dict()}, indent=1),
     )
     return story
 

@@ -1,40 +1,18 @@
-"""What the figures of two methods say, in numbers and in sentences: nothing is written in beforehand."""
+"""What the diaries and scores of two trainings say, in sentences: nothing is written in beforehand."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-ALL_ORGANS = "all organs"
-CONFIDENCE = 0.95
 # Balanced accuracy of the discriminator: below the first nearly chance, above the second well told apart.
 CHANCE, TOLD_APART = 0.55, 0.70
-HARDLY_TRAINED = 0.5  # mean Dice that neither method reaches when the training was too short to compare them
 NOTICEABLE = 0.03  # change of accuracy that is called one
 
 Points = list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Dice of both methods on the same cases; mean, low, high: second minus first, with its 95 % interval.
-
-    low and high are None for fewer than two cases; better: cases in which the second has more.
-    """
-
-    name: str
-    first: float
-    second: float
-    mean: float
-    low: float | None
-    high: float | None
-    better: int
-    cases: int
 
 
 @dataclass(frozen=True)
@@ -50,62 +28,10 @@ class History:
     validation: Points = field(default_factory=list)
 
 
-def compare(
-    first: Mapping[str, Any], second: Mapping[str, Any], keep: Callable[[str], bool] = lambda name: True
-) -> list[Difference]:
-    """Paired differences of two reports (evaluation.report) per organ, and of the cases' means.
-
-    keep: which cases count, by name. Raises ValueError when the reports hold different cases.
-    """
-    if [case["name"] for case in first["cases"]] != [case["name"] for case in second["cases"]]:
-        raise ValueError("the reports are of different cases")
-    pairs = [(a, b) for a, b in zip(first["cases"], second["cases"], strict=True) if keep(a["name"])]
-    rows = [
-        _difference(name, [(a["organs"][name]["dice"], b["organs"][name]["dice"]) for a, b in pairs])
-        for name in first["organs"]
-    ]
-    return [*rows, _difference(ALL_ORGANS, [(case_mean(a), case_mean(b)) for a, b in pairs])]
-
-
 def case_mean(case: Mapping[str, Any]) -> float | None:
     """Mean Dice of a report's case over the organs of which it is known."""
     known = [organ["dice"] for organ in case["organs"].values() if organ["dice"] is not None]
     return float(np.mean(known)) if known else None
-
-
-def _difference(name: str, pairs: Iterable[tuple[float | None, float | None]]) -> Difference:
-    known = np.array([pair for pair in pairs if None not in pair], float).reshape(-1, 2)
-    gains = known[:, 1] - known[:, 0]
-    n = len(gains)
-    mean = float(gains.mean()) if n else math.nan
-    low = high = None
-    if n > 1:
-        reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * gains.std(ddof=1) / math.sqrt(n))
-        low, high = mean - reach, mean + reach
-    first, second = known.mean(0).tolist() if n else (math.nan, math.nan)
-    return Difference(name, first, second, mean, low, high, int((gains > 0).sum()), n)
-
-
-def judge(overall: Difference) -> tuple[str, str]:
-    """Whether the second method is better, and why: "Yes", "No", "Not clearly" or "Too early to say"."""
-    d = overall
-    scores = f"mean Dice {d.first:.3f} without and {d.second:.3f} with unlabeled scans"
-    counted = f"better in {d.better} of {d.cases} held-out scans"
-    if max(d.first, d.second) < HARDLY_TRAINED:
-        return (
-            "Too early to say",
-            f"{scores}. Neither model has learned enough to be compared: more time is needed (--minutes).",
-        )
-    if d.low is None or d.high is None:
-        return "Not clearly", f"{scores}, a difference of {d.mean:+.3f}; one scan says little."
-    found = f"{scores}: a difference of {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f}), {counted}"
-    if d.low > 0:
-        return "Yes", f"{found}."
-    if d.high < 0:
-        return "No", f"{found}. With the unlabeled scans the result was worse."
-    if d.mean <= 0:
-        return "No", f"{found}. The interval holds zero: chance alone could make such a difference."
-    return "Not clearly", f"{found}. The interval holds zero: chance alone could make such a difference."
 
 
 def read_history(events: Iterable[Mapping[str, Any]]) -> History:

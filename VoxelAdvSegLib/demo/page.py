@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
 from VoxelAdvSegLib.demo.album import map_bar, organ_key, phantom_examples, preview_strip, scan_pictures
 from VoxelAdvSegLib.demo.charts import Line, line_chart, paired_chart
-from VoxelAdvSegLib.demo.comparison import (
-    Difference,
-    case_mean,
-    compare,
-    judge,
-    most_and_least,
-    read_discriminator,
-)
+from VoxelAdvSegLib.demo.comparison import case_mean, most_and_least, read_discriminator
 from VoxelAdvSegLib.demo.story import SEMI, SUPERVISED, Story
 from VoxelAdvSegLib.demo.style import CSS
+from VoxelAdvSegLib.evaluation.statistics import Difference, paired
+from VoxelAdvSegLib.evaluation.verdict import ALL_ORGANS
 from VoxelAdvSegLib.training.run_folder import write_text
 
 TITLES = {SUPERVISED: "labeled scans alone", SEMI: "with unlabeled scans"}
@@ -58,7 +54,7 @@ def write_page(story: Story, path: Path) -> None:
 
 
 def _opening(story: Story) -> str:
-    answer, why = judge(story.differences[-1])
+    answer, _, why = story.verdict.sentence.partition(": ")
     return (
         "<header><h1>Do scans without labels help to segment?</h1>"
         '<p class="soft">A demonstration of VoxelAdvSeg on made-up scans (phantoms). No patient is in it.</p></header>'
@@ -91,11 +87,12 @@ def _what_was_done(story: Story) -> str:
 
 
 def _result(story: Story) -> str:
-    rows = [_row(d, "total" if d is story.differences[-1] else "") for d in story.differences]
+    rows = [_row(name, difference) for name, difference in story.verdict.organs.items()]
+    rows.append(_row(ALL_ORGANS, story.verdict.overall, "total"))
     for scanner in ("a", "b"):
-        here = compare(story.supervised.report, story.semi.report, lambda n, s=scanner: n.endswith(f"_{s}"))[-1]
-        if here.cases:
-            rows.append(_row(here, "", f"all organs, scanner {scanner.upper()}"))
+        here = [_of_scanner(trained.report, scanner) for trained in (story.supervised, story.semi)]
+        if here[0]["cases"]:
+            rows.append(_row(f"{ALL_ORGANS}, scanner {scanner.upper()}", paired({0: here[0]}, {0: here[1]})))
     head = (
         "<tr><th>Dice</th><th>labeled alone</th><th>with unlabeled</th><th>difference</th>"
         "<th>95 % interval</th><th>better in</th></tr>"
@@ -116,10 +113,15 @@ def _result(story: Story) -> str:
     )
 
 
-def _row(d: Difference, kind: str, name: str = "") -> str:
+def _of_scanner(report: Mapping[str, Any], scanner: str) -> dict[str, Any]:
+    return {**report, "cases": [case for case in report["cases"] if case["name"].endswith(f"_{scanner}")]}
+
+
+def _row(name: str, d: Difference, kind: str = "") -> str:
     interval = "" if d.low is None or d.high is None else f"{d.low:+.3f} to {d.high:+.3f}"
-    cells = (name or d.name, f"{d.first:.3f}", f"{d.second:.3f}", f"{d.mean:+.3f}", interval,
-             f"{d.better} of {d.cases}")  # fmt: skip
+    before, after, gain = ("-" if v is None else f"{v:{form}}" for v, form in
+                           ((d.before, ".3f"), (d.after, ".3f"), (d.mean, "+.3f")))  # fmt: skip
+    cells = (name, before, after, gain, interval, f"{d.better} of {d.cases}")
     return f"<tr class='{kind}'>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 

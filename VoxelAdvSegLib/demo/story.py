@@ -11,7 +11,8 @@ import numpy as np
 
 from VoxelAdvSegLib.data.manifest import Manifest
 from VoxelAdvSegLib.data.volume import Volume
-from VoxelAdvSegLib.demo.comparison import Difference, History, compare, read_history
+from VoxelAdvSegLib.demo.comparison import History, read_history
+from VoxelAdvSegLib.evaluation.verdict import Verdict, judge
 
 SUPERVISED, SEMI = METHODS = ("supervised", "voxel_adversarial")
 
@@ -71,6 +72,6 @@ class Story:
     seconds: float
 
     @cached_property
-    def differences(self) -> list[Difference]:
-        """Semi-supervised minus supervised, per organ and (last) of the scans' means."""
-        return compare(self.supervised.report, self.semi.report)
+    def verdict(self) -> Verdict:
+        """Semi-supervised against supervised, on the held-out scans."""
+        return judge(self.supervised.report, self.semi.report)

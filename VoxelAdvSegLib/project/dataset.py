@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, UnlabeledCase
+from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, UnlabeledCase, manifest_content
 from VoxelAdvSegLib.data.organs import same_name
 from VoxelAdvSegLib.data.segments import list_segments
 from VoxelAdvSegLib.data.volume import read_geometry, read_header
@@ -62,15 +62,7 @@ def write_manifest(project: Project) -> Path:
     manifest = build_manifest(project, training_label)
     if not manifest.training:
         raise _lacking(project, "no labeled case", "segment and accept at least one case")
-    content = {
-        "labels": {"0": "background", **{str(organ.value): organ.name for organ in manifest.organs}},
-        "terminology": {organ.name: organ.terminology for organ in manifest.organs},
-        "modality": {"0": manifest.modality},
-        "training": [_entry(case) for case in manifest.training],
-        "unlabeled": [_entry(case) for case in manifest.unlabeled],
-        "validation": [_entry(case) for case in manifest.validation],
-    }
-    write_json(manifest.path, content)
+    write_json(manifest.path, manifest_content(manifest))
     return manifest.path
 
 
@@ -136,11 +128,6 @@ def training_label(project: Project, case: Case) -> Path:
                 remove(old)
         write_segmentation(array, geometry, project.training_organs, derived)
     return derived
-
-
-def _entry(case: LabeledCase | UnlabeledCase) -> dict[str, str]:
-    entry = {"name": case.name, "image": str(case.image)}
-    return entry | {"label": str(case.label)} if isinstance(case, LabeledCase) else entry
 
 
 def _lacking(project: Project, found: str, do: str) -> ProjectError:

@@ -160,3 +160,13 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def share_cache(run: Path, shared: Path) -> None:
+    """One folder of prepared scans for several runs, where the system has links; else each run prepares its own."""
+    cache = RunFolder(run).cache
+    if not cache.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        shared.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            cache.symlink_to(shared.absolute(), target_is_directory=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from Testing.benchmark.conftest import CASES, planted_report, random_dice
-from VoxelAdvSegLib.benchmark.statistics import (
+from VoxelAdvSegLib.evaluation.statistics import (
     DRAWS,
     Difference,
     bootstrap_means,

@@ -1,0 +1,145 @@
+"""Trainings like another one: the supervised twin that a verdict needs, and the folds of a cross-validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from VoxelAdvSegLib.bundle import MODEL, read_bundle
+from VoxelAdvSegLib.config import to_dict
+from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, manifest_content, read_manifest
+from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
+from VoxelAdvSegLib.evaluation.report import CaseScore, summarize
+from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of, score_cases
+from VoxelAdvSegLib.evaluation.verdict import Verdict, judge
+from VoxelAdvSegLib.training.run_folder import RunFolder, read_description, share_cache, write_text
+from VoxelAdvSegLib.training.session import Request, train
+
+WHOLE_RUNS = ("finished", "out of time")
+SUPERVISED = "supervised"
+TWIN = "supervised_twin"  # folder of the twin in a run's own
+MOST_FOLDS = 5
+FEWEST_LABELED = 3  # for folds that still have two labeled cases to train with
+
+Tell = Callable[[str], None]
+Watch = Callable[[dict[str, Any]], None]
+
+
+def is_whole(run: Path) -> bool:
+    """Whether a training came to its end and left its model."""
+    about = RunFolder(run).model / MODEL
+    if not about.exists():
+        return False
+    return json.loads(about.read_text(encoding="utf-8"))["provenance"]["ended"] in WHOLE_RUNS
+
+
+def train_with_verdict(request: Request, tell: Tell, watch: Watch = lambda event: None) -> Verdict:
+    """The training that was asked for, its supervised twin, and whether the unlabeled scans helped.
+
+    The twin has the same settings and length and none of the unlabeled scans; a budget in minutes is
+    halved between the two. It lies in the run's folder. With `resume`, what is whole is kept. Raises
+    ConfigError for a supervised training, InputError when there are no validation cases.
+    """
+    settings = dict(request.overrides)
+    if SUPERVISED in (settings.get("method"), settings.get("training.method")):
+        raise ConfigError(
+            "a supervised training has no verdict on unlabeled scans", expected="a method that uses unlabeled scans",
+            found=f"--method {SUPERVISED}", do="leave out --verdict, or choose another --method",
+        )  # fmt: skip
+    manifest = read_manifest(request.data, anywhere=request.anywhere)
+    cases = labeled_cases(manifest, "validation")
+    if settings.get("minutes") is not None:
+        settings["minutes"] = float(settings["minutes"]) / 2
+    run = Path(request.run).absolute()
+    request = replace(request, run=run, overrides=settings)
+    twin = replace(request, run=run / TWIN, overrides={**settings, "method": SUPERVISED})
+    tell("Training with the unlabeled scans.")
+    _to_its_end(request, watch)
+    share_cache(twin.run, RunFolder(run).cache)
+    tell("Training without them, for the verdict.")
+    _to_its_end(replace(twin, resume=RunFolder(twin.run).config.exists()), watch)
+    device = str(settings.get("device") or "auto")
+    reports = [evaluate(cases, manifest.organs, predictions_of(of, device, manifest)) for of in (twin.run, run)]
+    return judge(reports[0], reports[1])
+
+
+def cross_validate(
+    runs: Sequence[Path], manifest: Manifest, folder: Path, device: str, tell: Tell, watch: Watch = lambda event: None
+) -> list[dict[str, Any]]:
+    """For each run a report on all labeled cases, each case scored by a model that was trained without it.
+
+    runs: run folders; each is trained again, with its settings and as many steps, on the labeled cases of
+    all folds but one. Trainings lie in `folder`; the same call goes on where it was interrupted. What it
+    will take is told first. Raises InputError for fewer than three labeled cases, and when a run is none.
+    """
+    cases = manifest.training
+    if len(cases) < FEWEST_LABELED:
+        raise InputError(
+            "there are too few labeled cases for a cross-validation", file=manifest.path,
+            expected=f"at least {FEWEST_LABELED}, or cases in the list 'validation'", found=str(len(cases)),
+            do="label more cases",
+        )  # fmt: skip
+    folds = make_folds(cases)
+    minutes = len(folds) * sum(_settings(run)[2] for run in runs)
+    tell(
+        f"There are no validation cases, so the {len(cases)} labeled ones take turns: {len(folds)} trainings of each "
+        f"of the {len(runs)} kinds, about {minutes:.0f} minutes on the machine that trained the first ones."
+    )
+    reports: list[dict[str, Any]] = []
+    for number, run in enumerate(runs, 1):
+        scores = []
+        for k in range(len(folds)):
+            scores += _one_fold(run, manifest, folder / f"model_{number}", k, folds, device, tell, watch)
+        reports.append(summarize(scores))
+    return reports
+
+
+def make_folds(cases: Sequence[LabeledCase]) -> list[tuple[LabeledCase, ...]]:
+    """Every case in one of at most five folds of nearly equal size, in the order of the list."""
+    count = min(MOST_FOLDS, len(cases))
+    return [tuple(cases[k::count]) for k in range(count)]
+
+
+def _one_fold(
+    run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
+    tell: Tell, watch: Watch,
+) -> list[CaseScore]:  # fmt: skip
+    held_out = folds[k]
+    there = folder / f"fold_{k + 1}"
+    data = there / "dataset.json"
+    others = tuple(case for fold in folds for case in fold if case not in held_out)
+    write_text(data, json.dumps(manifest_content(replace(manifest, training=others, validation=(), test=())), indent=1))
+    preset, settings, _ = _settings(run)
+    tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")
+    target = there / "run"
+    share_cache(target, folder.parent / "cache")
+    resume = RunFolder(target).config.exists()
+    _to_its_end(Request(data, target, preset, {**settings, "device": device}, resume=resume, anywhere=True), watch)
+    return score_cases(held_out, manifest.organs, predictions_of(target, device, manifest))
+
+
+def _settings(run: Path) -> tuple[str, Mapping[str, Any], float]:
+    """Preset, all settings by name, and minutes of an earlier training."""
+    config = read_description(RunFolder(run)).config
+    provenance = read_bundle(RunFolder(run).model).provenance
+    settings = {
+        f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
+    }
+    settings |= {"training.steps": provenance["steps"], "training.minutes": None, "training.checkpoint": "last"}
+    return config.preset, settings, float(provenance["minutes"])
+
+
+def _to_its_end(request: Request, watch: Watch) -> None:
+    """Trains, or goes on; one that is whole already is kept. Raises RunError when a person stopped it."""
+    if request.resume and is_whole(request.run):
+        return
+    outcome = train(request, watch)
+    if outcome.reason not in WHOLE_RUNS:
+        raise RunError(
+            "the training was stopped before its end", file=request.run, expected="a training to its last step",
+            found=f"{outcome.reason} at step {outcome.step}",
+            do="run the command again (train: with --resume): it goes on from there",
+        )  # fmt: skip
