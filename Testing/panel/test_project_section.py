@@ -9,8 +9,10 @@ import pytest
 import qt
 import slicer
 import slicer.util
+from PySide6 import QtCore, QtTest
 
 from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.data.facts import Finding
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.project_section import ProjectSection
 from VoxelAdvSegLib.panel.workbench import Workbench
@@ -67,6 +69,10 @@ def select(table, *names):
         row = row_of(table, name)
         for column in range(table.columnCount):
             table.item(row, column).setSelected(True)
+
+
+def sort(table, column, order):
+    table.horizontalHeader().setSortIndicator(column, order)
 
 
 def choose_role(bed, ui, role):
@@ -227,12 +233,43 @@ def test_an_organ_gets_another_code(filled, ui, bed):
 
 def test_the_table_sorts_and_keeps_its_selection(filled, section, workbench, ui):
     select(ui.caseTable, "scan 3")
-    ui.caseTable.sortItems(NAME, qt.Qt.DescendingOrder)
+    sort(ui.caseTable, NAME, qt.Qt.DescendingOrder)
     assert column_of(ui.caseTable, NAME) == [f"scan {n}" for n in (4, 3, 2, 1, 0)]
     filled.set_role(section.selected_cases()[0].id, "excluded")
     workbench.notify("cases")
     assert [case.name for case in section.selected_cases()] == ["scan 3"]
     assert column_of(ui.caseTable, ROLE) == ["unlabeled", "excluded", "unlabeled", "labeled", "labeled"]
+
+
+def test_findings_sort_by_the_worst_and_then_by_their_number(filled, workbench, ui, monkeypatch):
+    found = {"scan 0": "nnn", "scan 1": "wn", "scan 3": "e", "scan 4": "w" + 9 * "n"}
+
+    def known_findings():
+        of = {"n": Finding("note", "a", "b"), "w": Finding("warning", "a", "b"), "e": Finding("error", "a", "b")}
+        return {case.id: tuple(of[letter] for letter in found.get(case.name, "")) for case in filled.cases}
+
+    monkeypatch.setattr(filled, "known_findings", known_findings)
+    workbench.notify("cases")
+    assert column_of(ui.caseTable, NAME) == ["scan 3", "scan 4", "scan 1", "scan 0", "scan 2"]  # the worst on top
+    sort(ui.caseTable, FINDINGS, qt.Qt.AscendingOrder)
+    assert column_of(ui.caseTable, NAME) == ["scan 2", "scan 0", "scan 1", "scan 4", "scan 3"]
+    found["scan 2"] = "ee"
+    workbench.notify("cases")
+    assert column_of(ui.caseTable, FINDINGS) == ["3", "2", "10", "1", "2"]
+
+
+def test_a_click_on_the_heading_sorts_as_a_person_counts(filled, workbench, ui, bed):
+    filled.rename_case(next(case.id for case in filled.cases if case.name == "scan 0"), "scan 10")
+    workbench.notify("cases")
+    header = bed.inside(ui.caseTable).horizontalHeader()
+    place = QtCore.QPoint(header.sectionViewportPosition(NAME) + 5, 5)
+    ui.caseTable.setCurrentCell(row_of(ui.caseTable, "scan 10"), STATE)
+    names = []
+    for _click in range(2):
+        QtTest.QTest.mouseClick(header.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=place)
+        names.append(column_of(ui.caseTable, NAME))
+        assert ui.caseTable.currentRow() == row_of(ui.caseTable, "scan 10")
+    assert names[0] == ["scan 1", "scan 2", "scan 3", "scan 4", "scan 10"] and names[1] == names[0][::-1]
 
 
 def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):

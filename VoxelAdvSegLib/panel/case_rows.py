@@ -31,11 +31,13 @@ def case_row(case: Case, findings: Sequence[Finding]) -> Row:
 
 
 def _findings_cell(findings: Sequence[Finding]) -> Cell:
+    """Sorted by the worst of them, then by their number."""
     if not findings:
-        return Cell(tip=_("Nothing was found."))
+        return Cell(tip=_("Nothing was found."), order=(0, 0))
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     tip = "\n".join(" ".join(part for part in (f.message, f.do) if part) for f in ordered)
-    return Cell(str(len(findings)), tip, icon=ordered[0].severity)
+    worst = len(SEVERITIES) - SEVERITIES.index(ordered[0].severity)
+    return Cell(str(len(findings)), tip, icon=ordered[0].severity, order=(worst, len(findings)))
 
 
 def local_time(iso: str) -> str:
