@@ -283,6 +283,14 @@ def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
     assert "Next case" in ui.guideLabel.text and "1" in ui.guideLabel.text
 
 
+def test_why_a_case_is_flagged_stands_in_its_line(filled, workbench, ui):
+    select(ui.caseTable, "scan 1")
+    ui.showCaseButton.click()
+    workbench.flag("is this a cyst?")
+    item = ui.caseTable.item(row_of(ui.caseTable, "scan 1"), STATE)
+    assert item.text() == "flagged" and item.toolTip() == "is this a cyst?"
+
+
 def test_roles_of_several_cases_at_once(filled, ui, bed):
     select(ui.caseTable, "scan 2", "scan 4")
     assert ui.roleBox.enabled and ui.roleBox.currentText == "unlabeled" and not ui.showCaseButton.enabled

@@ -76,6 +76,39 @@ def agreed(question: str) -> bool:
     return slicer.util.confirmOkCancelDisplay(question, windowTitle=TITLE)
 
 
+def ask_text(title: str, question: str, text: str = "") -> str | None:
+    """What the person types, "" included; None when the box was canceled. text: what stands there before."""
+    line = qt.QLineEdit(text)
+    line.selectAll()
+    return _answer(title, question, line, lambda: str(line.text).strip())
+
+
+def _answer(title: str, question: str, field: Any, read: Callable[[], Any]) -> Any:
+    """What read() says of the field when the person presses OK, None otherwise.
+
+    Qt's own input boxes tell "canceled" by a reference, which Python has no sure way to give.
+    """
+    dialog = qt.QDialog(slicer.util.mainWindow())
+    dialog.windowTitle = title
+    layout = qt.QVBoxLayout(dialog)
+    label = qt.QLabel(question)
+    label.wordWrap = True
+    label.setBuddy(field)
+    buttons = qt.QDialogButtonBox()
+    buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+    buttons.connect("accepted()", dialog.accept)
+    buttons.connect("rejected()", dialog.reject)
+    for widget in (label, field, buttons):
+        layout.addWidget(widget)
+    field.objectName = "answer"
+    field.toolTip = question
+    field.setFocus()
+    try:
+        return read() if dialog.exec_() == qt.QDialog.Accepted else None
+    finally:
+        dialog.deleteLater()
+
+
 def choose_folder(title: str, start: str = "") -> str:
     """A folder of the person's choice, "" when none was chosen."""
     return qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, start) or ""

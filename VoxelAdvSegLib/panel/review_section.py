@@ -186,7 +186,12 @@ class ReviewSection:
 
     @shown
     def on_flag(self) -> None:
-        self.workbench.flag()
+        if self.workbench.review is None:
+            return
+        title = _("Flag {name}").format(name=self.workbench.review.case.name)
+        reason = dialogs.ask_text(title, _("What should someone look at again? This may be left empty."))
+        if reason is not None:
+            self.workbench.flag(reason)
 
     @shown
     def on_skip(self) -> None:
