@@ -11,6 +11,7 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtTest
 
+from Testing.panel.person import canceled, typed
 from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
 from VoxelAdvSegLib.data.facts import Finding
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
@@ -336,6 +337,110 @@ def test_show_opens_the_selected_scan(filled, workbench, ui):
     ui.showCaseButton.click()
     assert workbench.review.case.name == "scan 0" and workbench.review.volume_node is not None
     assert "scan 0" in ui.guideLabel.text and "Accept" in ui.guideLabel.text
+
+
+def menu(bed, ui, action, *answers):
+    """A click on the button, on an action of its menu, and what the person answers then."""
+    bed.answers.expect("QMenu", action)
+    for answer in answers:
+        bed.answers.expect(*answer)
+    ui.caseButton.click()
+
+
+def test_a_case_gets_another_name_also_while_it_is_open(filled, workbench, ui, bed):
+    assert not ui.caseButton.enabled
+    select(ui.caseTable, "scan 3")
+    ui.showCaseButton.click()
+    for answer in (canceled, typed(""), typed("scan 3")):
+        menu(bed, ui, "Rename...", ("QDialog", answer, "Rename the case"))
+    assert "scan 3" in column_of(ui.caseTable, NAME)
+    menu(bed, ui, "Rename...", ("QDialog", typed(" Leber Müller "), "Rename the case"))
+    assert "Leber Müller" in column_of(ui.caseTable, NAME) and "scan 3" not in column_of(ui.caseTable, NAME)
+    assert workbench.review.case.name == "Leber Müller" and "Leber Müller" in ui.guideLabel.text
+    assert filled.case(workbench.review.case.id).name == "Leber Müller"
+
+
+def test_the_menu_opens_by_a_right_click_and_offers_what_fits_the_selection(filled, section, ui, bed):
+    bed.emit(ui.caseTable, "customContextMenuRequested(QPoint)", qt.QPoint(5, 5))  # nothing is selected: no menu
+    select(ui.caseTable, "scan 3", "scan 4")
+    assert (section.menu.rename.enabled, section.menu.locate.enabled, section.menu.remove.enabled) == (
+        False, False, True
+    )  # fmt: skip
+    bed.answers.expect("QMenu", "Remove from the project...")
+    bed.answers.expect("message", "Ok", "Remove scan 3, scan 4")
+    bed.emit(ui.caseTable, "customContextMenuRequested(QPoint)", qt.QPoint(5, 5))
+    assert len(filled.cases) == 3
+
+
+def test_the_table_takes_keys_for_renaming_and_removing(form, filled, ui, bed):
+    form.show()
+    form.activateWindow()
+    table = bed.inside(ui.caseTable)
+    table.setFocus()
+    bed.process(0.05)
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_F2)  # nothing is selected
+    select(ui.caseTable, "scan 3")
+    bed.answers.expect("QDialog", typed("Milz"), "Rename")
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_F2)
+    assert "Milz" in column_of(ui.caseTable, NAME)
+    bed.answers.expect("message", "Cancel", "Remove Milz")
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_Delete)
+    assert len(filled.cases) == 5
+
+
+def test_removal_says_once_what_goes_and_what_stays(filled, workbench, ui, bed, scans, tmp_path):
+    (validation,) = filled.draw_validation(0.5)
+    ids = {case.name: case.id for case in filled.cases}
+    filled.record_prediction(ids["scan 3"], write_prediction(tmp_path / "prediction"), model="runs/1", score=0.25)
+    workbench.notify("cases")
+    name = filled.case(validation).name
+    select(ui.caseTable, name, "scan 2", "scan 3", "scan 4")
+    menu(bed, ui, "Remove from the project...", ("message", "Cancel", "and 1 more from the project?"))
+    question = bed.answers.asked[-1].text
+    assert "label versions: 1, predictions: 1." in question and "copies" not in question
+    assert "validation case goes" in question and "never touched" in question
+    assert len(filled.cases) == 5
+    select(ui.caseTable, name)
+    ui.showCaseButton.click()  # also one that is open
+    before = sorted(scans.iterdir())
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", f"Remove {name} from"))
+    assert workbench.review is None and name not in column_of(ui.caseTable, NAME)
+    assert sorted(scans.iterdir()) == before and not (filled.path / "cases" / validation).exists()
+    assert ui.caseSummaryLabel.text == "1 labeled, 3 unlabeled" and not ui.caseButton.enabled
+
+
+def test_a_scan_that_was_copied_from_the_scene_is_named_among_what_goes(section, workbench, ui, bed):
+    slicer.util.addVolumeFromArray(np.arange(336, dtype="int16").reshape(6, 7, 8), name="Thorax")
+    ui.addSceneButton.click()
+    select(ui.caseTable, "Thorax")
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", "copies of scans: 1."))
+    assert workbench.project.cases == () and not list(workbench.project.path.glob("cases/*"))
+    assert slicer.util.getNode("Thorax") is not None
+
+
+def test_nothing_is_removed_while_a_training_may_read_it(filled, workbench, ui, bed, monkeypatch):
+    monkeypatch.setattr(type(workbench), "is_segmenting", property(lambda self: True))
+    select(ui.caseTable, "scan 3")
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", "Remove scan 3"), ("message", "Ok", "at work"))
+    assert len(filled.cases) == 5
+
+
+def test_moved_scans_are_found_again_with_one_answer(filled, workbench, ui, bed, scans, tmp_path):
+    moved = scans.rename(tmp_path / "archive")
+    ui.checkDataButton.click()
+    assert "5 scans with an error" in ui.doctorLabel.text
+    select(ui.caseTable, "scan 3")
+    menu(bed, ui, "Find the scan again...", ("QFileDialog.getOpenFileName", None, "scan of scan 3"))
+    menu(
+        bed,
+        ui,
+        "Find the scan again...",
+        ("QFileDialog.getOpenFileName", str(moved / "scan 4.nrrd")),
+        ("message", "Ok", "not the scan of scan 3"),
+    )
+    menu(bed, ui, "Find the scan again...", ("QFileDialog.getOpenFileName", str(moved / "scan 3.nrrd"), str(tmp_path)))
+    assert ui.doctorLabel.text.splitlines()[0] == "Scans found again: 5."
+    assert "error" not in ui.doctorLabel.text and all(case.image.parent == moved for case in filled.cases)
 
 
 def test_closing_the_project_empties_the_section(filled, workbench, ui):

@@ -21,7 +21,7 @@ from VoxelAdvSegLib.jobs.probe import ProbeJob
 from VoxelAdvSegLib.jobs.protocol import ProbeRequest
 from VoxelAdvSegLib.jobs.verdict import device_verdict, time_estimate
 from VoxelAdvSegLib.panel.bench import INTERPRETER_SETTING
-from VoxelAdvSegLib.panel.reviewing import Reviewing
+from VoxelAdvSegLib.panel.keeping import Keeping
 
 REQUIREMENTS = Path(VoxelAdvSegLib.__file__).parent / "requirements.txt"
 # torch comes by the PyTorch extension alone; the others are Slicer's own and are never replaced.
@@ -29,7 +29,7 @@ TORCH = "torch"
 OF_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "pydicom", "highdicom")
 
 
-class Installing(Reviewing):
+class Installing(Keeping):
     """The part with the installation."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
