@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtTest
 
-from Testing.panel.person import canceled, typed
+from Testing.panel.person import canceled, chose, typed
 from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
 from VoxelAdvSegLib.data.facts import Finding
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
@@ -188,6 +188,31 @@ def test_organs_are_added_and_removed(filled, workbench, ui, bed):
     bed.answers.expect("message", "Ok", "pancreas")
     ui.removeOrganButton.click()
     assert [organ.name for organ in filled.organs] == ["liver", "spleen"] == column_of(ui.organTable, ORGAN)
+
+
+def test_several_organs_go_with_one_question(filled, ui, bed):
+    select(ui.organTable, "liver", "spleen")
+    bed.answers.expect("message", "Ok", "Remove liver, spleen from the list?")
+    ui.removeOrganButton.click()
+    assert filled.organs == () and ui.organTable.rowCount == 0
+
+
+def test_organs_are_merged_into_the_one_whose_name_is_chosen(filled, workbench, ui, bed, tmp_path):
+    (tmp_path / "more").mkdir()
+    write_segments(tmp_path / "more" / "Thorax.seg.nrrd", {"Leber": LIVER})
+    workbench.add_files([(write_scan(tmp_path / "more" / "Thorax.nrrd", 9), tmp_path / "more" / "Thorax.seg.nrrd")])
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen", "Leber"]
+    select(ui.organTable, "liver")
+    assert not ui.mergeOrgansButton.enabled
+    select(ui.organTable, "liver", "Leber")
+    bed.answers.expect("QDialog", canceled, "Merge organs")
+    ui.mergeOrgansButton.click()
+    assert len(filled.organs) == 3
+    bed.answers.expect("QDialog", chose("Leber"), "Merge organs")
+    ui.mergeOrgansButton.click()
+    assert column_of(ui.organTable, ORGAN) == ["spleen", "Leber"] and not ui.mergeOrgansButton.enabled
+    assert "liver" in ui.organTable.item(1, ORGAN).toolTip()
+    assert filled.organ_of("liver").name == filled.organ_of("Leber").name == "Leber"
 
 
 def test_an_organ_that_cannot_be_is_refused_in_words(filled, ui, bed):

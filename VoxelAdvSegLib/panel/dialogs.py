@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import qt
@@ -81,6 +81,15 @@ def ask_text(title: str, question: str, text: str = "") -> str | None:
     line = qt.QLineEdit(text)
     line.selectAll()
     return _answer(title, question, line, lambda: str(line.text).strip())
+
+
+def choose_one(title: str, question: str, choices: Sequence[str]) -> int | None:
+    """Place of the line that the person chooses, at first the uppermost; None when the box was canceled."""
+    lines = qt.QListWidget()
+    lines.addItems(list(choices))
+    lines.setCurrentRow(0)
+    row = _answer(title, question, lines, lambda: int(lines.currentRow))
+    return None if row is None or row < 0 else row
 
 
 def _answer(title: str, question: str, field: Any, read: Callable[[], Any]) -> Any:
