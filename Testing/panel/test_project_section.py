@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from VoxelAdvSegLib.data.facts import Finding
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.project_section import ProjectSection
 from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.editing import Correction
+from VoxelAdvSegLib.scene.segments import segment_ids, segment_mask, segment_names
 
 FINDINGS, NAME, ROLE, STATE, SCORE, CHANGED = range(6)
 COLOR, ORGAN, CODE = range(3)
@@ -466,6 +469,71 @@ def test_moved_scans_are_found_again_with_one_answer(filled, workbench, ui, bed,
     menu(bed, ui, "Find the scan again...", ("QFileDialog.getOpenFileName", str(moved / "scan 3.nrrd"), str(tmp_path)))
     assert ui.doctorLabel.text.splitlines()[0] == "Scans found again: 5."
     assert "error" not in ui.doctorLabel.text and all(case.image.parent == moved for case in filled.cases)
+
+
+def test_label_versions_are_told_in_words_and_an_earlier_one_comes_back(filled, workbench, section, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.record_prediction(case_id, write_prediction(tmp_path / "prediction"), model="runs/1", score=0.5)
+    corrected = write_segments(tmp_path / "corrected.seg.nrrd", {"liver": LIVER | SPLEEN})
+    filled.accept(case_id, corrected, decision="corrected")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 4")
+    assert not section.menu.versions.enabled  # it has no label
+    select(ui.caseTable, "scan 0")
+    seen = []
+
+    def look(dialog):
+        lines = slicer.util.findChild(dialog, "answer")
+        seen.extend(lines.item(row).text() for row in range(lines.count))
+        return canceled(dialog)
+
+    menu(bed, ui, "Label versions...", ("QDialog", look, "Label versions of scan 0"))
+    today = datetime.now().strftime("%Y-%m-%d")
+    assert seen[0].startswith(f"2: {today}") and seen[1].startswith(f"1: {today}")
+    # 18 voxels of liver were proposed and 30 accepted: 2 * 18 / 48; of the spleen nothing was left
+    assert seen[0].endswith("corrected, overlap with the proposal (Dice) 0.38, the label now")
+    assert seen[1].endswith(", imported")
+    menu(bed, ui, "Label versions...", ("QDialog", chose("2: ")))  # the one that is the label already
+    assert len(filled.versions(case_id)) == 2
+    menu(bed, ui, "Label versions...", ("QDialog", chose("1: ")))
+    assert [version.decision for version in filled.versions(case_id)] == ["imported", "corrected", "restored"]
+    assert filled.label_file(case_id).read_bytes() == filled.versions(case_id)[0].file.read_bytes()
+    assert workbench.label_versions(case_id)[0][1].endswith("restored from version 1, the label now")
+
+
+def test_a_case_that_is_open_shows_the_restored_label_in_place_of_what_was_begun(filled, workbench, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 0")
+    ui.showCaseButton.click()
+    review = workbench.review
+    correction = Correction(slicer.mrmlScene, review.segmentation_node, review.volume_node)
+    correction.draw_ball(segment_ids(review.segmentation_node)[0], (-1.0, -8.5, 9.0), 4.0)
+    correction.close()
+    told = []
+
+    def restore(dialog):
+        told.extend(label.text for label in slicer.util.findChildren(dialog, className="QLabel"))
+        return chose("1: ")(dialog)
+
+    menu(bed, ui, "Label versions...", ("QDialog", restore))
+    assert "discarded" in told[0]
+    assert workbench.review.case.id == case_id and filled.draft(case_id) is None
+    assert not workbench.review.is_changed and filled.case(case_id).state == "completed"
+    node, volume_node = workbench.review.segmentation_node, workbench.review.volume_node
+    shown = {name: segment_mask(node, i, volume_node) for i, name in segment_names(node).items()}
+    assert (shown["liver"] == LIVER).all() and (shown["spleen"] == SPLEEN).all()
+
+
+def test_an_excluded_case_is_refused_by_its_name(filled, workbench, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
+    filled.set_role(case_id, "excluded")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 0")
+    menu(bed, ui, "Label versions...", ("QDialog", chose("1: ")), ("message", "Ok", "scan 0 is excluded"))
+    assert len(filled.versions(case_id)) == 2
 
 
 def test_closing_the_project_empties_the_section(filled, workbench, ui):

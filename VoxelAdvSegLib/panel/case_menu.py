@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
-import slicer  # noqa: F401  the form's widgets are Slicer's
+import slicer
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.data.manifest import ENDINGS
+from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.panel import dialogs
+from VoxelAdvSegLib.panel.case_rows import refusal
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.project.records import Case
@@ -41,6 +43,11 @@ class CaseMenu:
             _("Say where a scan that was moved is now. Others that went the same way are found with it."),
             self.on_locate,
         )
+        self.versions = self._action(
+            _("&Label versions..."),
+            _("See every label that the case had, and take an earlier one again."),
+            self.on_versions,
+        )
         self.remove = self._action(
             _("Re&move from the project..."),
             _("Take the selected cases off the project, after a question. Files of yours are never touched."),
@@ -63,9 +70,11 @@ class CaseMenu:
 
     def enable(self, free: bool) -> None:
         """free: nothing else is at work in the section."""
-        number = len(self.chosen()) if free else 0
+        chosen = self.chosen() if free else []
+        number = len(chosen)
         self.ui.caseButton.enabled = number > 0
         self.rename.enabled = self.locate.enabled = number == 1
+        self.versions.enabled = number == 1 and chosen[0].label is not None
         self.remove.enabled = number > 0
 
     # --- clicks -------------------------------------------------------------------------------
@@ -98,6 +107,22 @@ class CaseMenu:
             image = dialogs.choose_folder(title, place)
         if image:
             self.check(lambda: _("Scans found again: {n}.").format(n=self.workbench.locate_case(case.id, image)))
+
+    @shown
+    def on_versions(self) -> None:
+        (case,) = self.chosen()
+        versions = self.workbench.label_versions(case.id)
+        question = _("Restore makes an earlier version the label again. It is added as a new version: none is lost.")
+        if self.workbench.is_begun(case.id):
+            question += " " + _("The correction that was begun since is then discarded.")
+        title = _("Label versions of {name}").format(name=case.name)
+        row = dialogs.choose_one(title, question, [text for _number, text in versions], _("&Restore"))
+        if row is None or versions[row][0] == case.label:
+            return
+        try:
+            self.workbench.restore_label(case.id, versions[row][0])
+        except ProjectError as error:
+            slicer.util.warningDisplay(refusal(error, case), windowTitle=dialogs.TITLE)
 
     @shown
     def on_remove(self) -> None:

@@ -83,16 +83,19 @@ def ask_text(title: str, question: str, text: str = "") -> str | None:
     return _answer(title, question, line, lambda: str(line.text).strip())
 
 
-def choose_one(title: str, question: str, choices: Sequence[str]) -> int | None:
-    """Place of the line that the person chooses, at first the uppermost; None when the box was canceled."""
+def choose_one(title: str, question: str, choices: Sequence[str], ok: str = "") -> int | None:
+    """Place of the line that the person chooses, at first the uppermost; None when the box was canceled.
+
+    ok: what is written on the button that takes the line, where OK would not say it.
+    """
     lines = qt.QListWidget()
     lines.addItems(list(choices))
     lines.setCurrentRow(0)
-    row = _answer(title, question, lines, lambda: int(lines.currentRow))
+    row = _answer(title, question, lines, lambda: int(lines.currentRow), ok)
     return None if row is None or row < 0 else row
 
 
-def _answer(title: str, question: str, field: Any, read: Callable[[], Any]) -> Any:
+def _answer(title: str, question: str, field: Any, read: Callable[[], Any], ok: str = "") -> Any:
     """What read() says of the field when the person presses OK, None otherwise.
 
     Qt's own input boxes tell "canceled" by a reference, which Python has no sure way to give.
@@ -105,6 +108,8 @@ def _answer(title: str, question: str, field: Any, read: Callable[[], Any]) -> A
     label.setBuddy(field)
     buttons = qt.QDialogButtonBox()
     buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+    if ok:
+        buttons.button(qt.QDialogButtonBox.Ok).text = ok
     buttons.connect("accepted()", dialog.accept)
     buttons.connect("rejected()", dialog.reject)
     for widget in (label, field, buttons):

@@ -1,4 +1,4 @@
-"""Keeping a project in order: cases get another name, are found again, and go."""
+"""Keeping a project in order: cases get another name, are found again, and go; earlier labels come back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.panel.case_rows import local_time
 from VoxelAdvSegLib.panel.reviewing import Reviewing
+from VoxelAdvSegLib.project.labels import LabelVersion
 from VoxelAdvSegLib.project.records import Case
 
 NAMED = 3  # cases that a question names, before it says how many more
 
 
 class Keeping(Reviewing):
-    """The part with the care for cases."""
+    """The part with the care for cases and their labels."""
 
     def rename_case(self, case_id: str, name: str) -> None:
         self._keep_case(self.the_project().rename_case(case_id, name))
@@ -34,6 +36,35 @@ class Keeping(Reviewing):
         if self.review is not None and self.review.case.id == case.id:
             self.review.case = case
         self.notify("cases")
+
+    # --- labels -------------------------------------------------------------------------------
+
+    def label_versions(self, case_id: str) -> list[tuple[int, str]]:
+        """Number and words of all labels that a case had, the newest first."""
+        current = self.the_project().case(case_id).label
+        versions = sorted(self.the_project().versions(case_id), key=lambda version: version.number, reverse=True)
+        return [(version.number, version_text(version, version.number == current)) for version in versions]
+
+    def is_begun(self, case_id: str) -> bool:
+        """Whether a correction of the case is half done."""
+        review = self.review
+        is_drawn_on = review is not None and review.case.id == case_id and review.is_changed
+        return is_drawn_on or self.the_project().draft(case_id) is not None
+
+    def restore_label(self, case_id: str, number: int) -> None:
+        """Makes an earlier label the case's label again, as a new version; a correction that was begun is discarded.
+
+        Raises ProjectError. A case that is open is opened anew, with that label.
+        """
+        project = self.the_project()
+        is_open = self.review is not None and self.review.case.id == case_id
+        self.close_review()
+        project.restore(case_id, number)
+        if project.draft(case_id) is not None:
+            project.discard_draft(case_id)
+        self.notify("cases")
+        if is_open:
+            self.next_case(case_id)
 
     # --- removal ------------------------------------------------------------------------------
 
@@ -77,3 +108,17 @@ class Keeping(Reviewing):
                 self.the_project().remove_case(case_id, with_work=True)
         finally:
             self.notify("cases")
+
+
+def version_text(version: LabelVersion, is_current: bool) -> str:
+    """A label in words: when, what the person did, and how much of the proposal was kept."""
+    decisions = {
+        "accepted": _("accepted as proposed"), "corrected": _("corrected"), "imported": _("imported"),
+        "drawn": _("drawn by hand"), "restored": _("restored from version {n}").format(n=version.source),
+    }  # fmt: skip
+    words = [f"{version.number}: {local_time(version.date)}", decisions[version.decision]]
+    if version.mean_dice is not None:
+        words.append(_("overlap with the proposal (Dice) {dice}").format(dice=f"{version.mean_dice:.2f}"))
+    if is_current:
+        words.append(_("the label now"))
+    return ", ".join(words)

@@ -12,10 +12,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelAdvSegLib.errors import InputError, RunError
+from VoxelAdvSegLib.errors import InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.panel import dialogs
 from VoxelAdvSegLib.panel.case_menu import CaseMenu
-from VoxelAdvSegLib.panel.case_rows import case_row, check_text, roles_text
+from VoxelAdvSegLib.panel.case_rows import case_row, check_text, refusal, roles_text
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.guide import next_step
 from VoxelAdvSegLib.panel.organ_list import OrganList
@@ -273,9 +273,8 @@ class ProjectSection:
             for case in cases:
                 try:
                     project.set_role(case.id, role, leave_validation=True)
-                except dialogs.VoxelAdvSegError as error:
-                    text = dialogs.plain(error)
-                    refused.append(text.replace(case.id.capitalize(), case.name).replace(case.id, case.name))
+                except VoxelAdvSegError as error:
+                    refused.append(refusal(error, case))
         if refused:
             slicer.util.warningDisplay("\n\n".join(refused), windowTitle=dialogs.TITLE)
 
