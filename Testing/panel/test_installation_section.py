@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import qt
 import slicer
 
 from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
 from VoxelAdvSegLib.jobs.verdict import Finding, Verdict
+from VoxelAdvSegLib.panel import installing
 from VoxelAdvSegLib.panel.installation_section import InstallationSection
 from VoxelAdvSegLib.panel.workbench import Workbench
 
@@ -103,6 +105,57 @@ def test_packages_come_from_a_folder_without_a_network(section, workbench, ui, c
     ui.installWheelsButton.click()
     assert asked[:3] == ["--no-index", "--find-links", str(tmp_path)] and asked[-1] == "monai>=1.4"
     assert "-c" in asked and checks == [1]
+
+
+@pytest.fixture
+def requirements(tmp_path, monkeypatch):
+    """What the extension needs: torch, a package of Slicer's own, one that is there, and one that is missing."""
+    file = tmp_path / "requirements.txt"
+    file.write_text("torch>=2.4  # by the PyTorch extension\nnumpy\npytest\nnot-there-yet>=1.4\n", encoding="utf-8")
+    monkeypatch.setattr(installing, "REQUIREMENTS", file)
+
+
+def test_packages_come_from_the_network_on_a_click(section, requirements, ui, checks, bed):
+    asked = []
+    bed.answers.expect("message", "Ok", "Install these packages into Slicer?\nnot-there-yet>=1.4")
+    bed.answers.expect("pip", asked.extend)
+    ui.installPackagesButton.click()
+    assert asked == ["not-there-yet>=1.4"] and checks == [1]
+
+
+@pytest.mark.parametrize("bed", [{"release": "5.10"}], indirect=True)
+def test_an_older_slicer_asks_itself_and_keeps_its_own_versions(section, requirements, ui, checks, bed):
+    asked, held = [], []
+
+    def install(options):
+        asked.extend(options)
+        held.extend(Path(options[options.index("-c") + 1]).read_text(encoding="utf-8").split())
+
+    bed.answers.expect("message", "Ok", "Install these packages into Slicer?")
+    bed.answers.expect("pip", install)
+    ui.installPackagesButton.click()
+    assert asked[-1] == "not-there-yet>=1.4" and "--no-index" not in asked
+    assert f"numpy=={np.__version__}" in held  # pip must not replace what is Slicer's
+
+
+@pytest.mark.parametrize("bed", [{}, {"release": "5.10"}], indirect=True)
+def test_a_failed_install_is_told_with_its_cause(section, requirements, ui, checks, bed):
+    def fail(_requirements):
+        raise RuntimeError("no route to host")
+
+    bed.answers.expect("message", "Ok", "not-there-yet")
+    bed.answers.expect("pip", fail)
+    bed.answers.expect("message", "Ok", "no route to host")
+    ui.installPackagesButton.click()
+    assert checks == [] and ui.installPackagesButton.enabled
+    assert "use a folder of packages" in bed.answers.asked[-1].text
+
+
+@pytest.mark.parametrize("bed", [{}, {"release": "5.10"}], indirect=True)
+def test_an_install_that_a_person_declines_changes_nothing(section, requirements, ui, checks, bed):
+    bed.answers.expect("message", "Cancel", "not-there-yet")
+    ui.installPackagesButton.click()
+    assert checks == []
 
 
 def test_the_python_is_taken_when_it_is_one(section, workbench, ui, bed, tmp_path):

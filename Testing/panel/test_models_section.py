@@ -1,20 +1,30 @@
 """The section Models with the real workbench and model folders as the library writes them."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import slicer
+import slicer.util
 
 from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
 from Testing.project.test_models import add_run, real_model  # noqa: F401
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.models_section import ModelsSection
 from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.segmentations import made_by
+from VoxelAdvSegLib.scene.segments import segment_mask, segment_names
 
 NAME, DICE, LABELS, MADE = range(4)
+COLORS = ("Red", "Yellow")
 OLDER, NEWER = "20261125-101500", "20261125-111500"
 
 
 @pytest.fixture
 def workbench(bed):
-    made = Workbench(slicer.mrmlScene)
+    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), {**os.environ, "OMP_NUM_THREADS": "1"}))
+    made.threads = 1
     yield made
     made.clean_up()
 
@@ -71,6 +81,67 @@ def test_two_models_are_compared_on_a_volume(section, project, ui, bed):
     assert "two models" in ui.compareButton.toolTip
     select(section, bed, OLDER, NEWER)
     assert not ui.compareButton.enabled and "Choose a volume" in ui.compareButton.toolTip
+
+
+@pytest.fixture
+def compare(section, workbench, ui, bed, tmp_path):
+    """compare(two model folders): a click on the button, and the volume, when both are through."""
+
+    def go(older, newer):
+        ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
+        workbench.create_project(tmp_path / "two")
+        add_run(workbench.project, older, OLDER)
+        add_run(workbench.project, newer, NEWER)
+        workbench.notify("models")
+        volume_node = slicer.util.loadVolume(str(write_scan(tmp_path / "scans" / "CT.nrrd", 7)))
+        slicer.util.setSliceViewerLayers(background=None)
+        ui.volumeSelector.setCurrentNode(volume_node)
+        select(section, bed, OLDER, NEWER)
+        assert ui.compareButton.enabled, ui.compareButton.toolTip
+        ui.compareButton.click()
+        assert not ui.compareButton.enabled and "running" in ui.compareButton.toolTip
+
+        def over():
+            workbench.turn()
+            return workbench.comparison and not workbench.is_segmenting and not workbench.behind
+
+        bed.wait_for(over, 60, "the comparison")
+        assert ui.compareButton.enabled
+        return volume_node
+
+    return go
+
+
+def test_two_models_are_shown_side_by_side(compare, ui, model_folder, other_model_folder):
+    volume_node = compare(model_folder, other_model_folder)
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    by_view = {node.GetDisplayNode().GetViewNodeIDs(): node for node in nodes}
+    red, yellow = (by_view[f"vtkMRMLSliceNode{color}",] for color in ("Red", "Yellow"))
+    assert len(nodes) == 2 and len({slicer.util.getNode(f"vtkMRMLSliceNode{c}").GetOrientation() for c in COLORS}) == 1
+    assert slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
+    shown = {node.GetBackgroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+    assert shown == {volume_node.GetID()}
+    text = ui.compareLabel.text
+    assert f"Red view: {made_by(red).model}; yellow view: {made_by(yellow).model}" in text
+    assert {made_by(red).model, made_by(yellow).model} == {f"training {run}" for run in (OLDER, NEWER)}
+    for organ in ("liver", "spleen"):
+        one, other = (segment_mask(node, organ_id(node, organ), volume_node) for node in (red, yellow))
+        assert f"{organ} {2 * (one & other).sum() / (one.sum() + other.sum()):.2f}" in text
+    assert "1.00" not in text  # they are two
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_model_that_fails_is_not_compared_with_the_other_ones_result(
+    compare, ui, model_folder, real_model, which  # noqa: F811
+):  # fmt: skip
+    models = [model_folder, real_model]  # the second has too small a patch for its network
+    compare(models[which], models[1 - which])
+    assert "not compared" in ui.compareLabel.text and "larger patch" in ui.compareLabel.text
+    assert "Dice" not in ui.compareLabel.text
+
+
+def organ_id(node, name):
+    return next(segment_id for segment_id, known in segment_names(node).items() if known == name)
 
 
 def test_a_model_that_is_needed_is_deleted_after_a_second_question_only(section, project, workbench, ui, bed, tmp_path):

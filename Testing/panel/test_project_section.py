@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,16 @@ import pytest
 import qt
 import slicer
 import slicer.util
+from PySide6 import QtCore, QtTest
 
+from Testing.panel.person import canceled, chose, typed
 from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.data.facts import Finding
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.project_section import ProjectSection
 from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.scene.editing import Correction
+from VoxelAdvSegLib.scene.segments import segment_ids, segment_mask, segment_names
 
 FINDINGS, NAME, ROLE, STATE, SCORE, CHANGED = range(6)
 COLOR, ORGAN, CODE = range(3)
@@ -67,6 +73,10 @@ def select(table, *names):
         row = row_of(table, name)
         for column in range(table.columnCount):
             table.item(row, column).setSelected(True)
+
+
+def sort(table, column, order):
+    table.horizontalHeader().setSortIndicator(column, order)
 
 
 def choose_role(bed, ui, role):
@@ -183,6 +193,31 @@ def test_organs_are_added_and_removed(filled, workbench, ui, bed):
     assert [organ.name for organ in filled.organs] == ["liver", "spleen"] == column_of(ui.organTable, ORGAN)
 
 
+def test_several_organs_go_with_one_question(filled, ui, bed):
+    select(ui.organTable, "liver", "spleen")
+    bed.answers.expect("message", "Ok", "Remove liver, spleen from the list?")
+    ui.removeOrganButton.click()
+    assert filled.organs == () and ui.organTable.rowCount == 0
+
+
+def test_organs_are_merged_into_the_one_whose_name_is_chosen(filled, workbench, ui, bed, tmp_path):
+    (tmp_path / "more").mkdir()
+    write_segments(tmp_path / "more" / "Thorax.seg.nrrd", {"Leber": LIVER})
+    workbench.add_files([(write_scan(tmp_path / "more" / "Thorax.nrrd", 9), tmp_path / "more" / "Thorax.seg.nrrd")])
+    assert column_of(ui.organTable, ORGAN) == ["liver", "spleen", "Leber"]
+    select(ui.organTable, "liver")
+    assert not ui.mergeOrgansButton.enabled
+    select(ui.organTable, "liver", "Leber")
+    bed.answers.expect("QDialog", canceled, "Merge organs")
+    ui.mergeOrgansButton.click()
+    assert len(filled.organs) == 3
+    bed.answers.expect("QDialog", chose("Leber"), "Merge organs")
+    ui.mergeOrgansButton.click()
+    assert column_of(ui.organTable, ORGAN) == ["spleen", "Leber"] and not ui.mergeOrgansButton.enabled
+    assert "liver" in ui.organTable.item(1, ORGAN).toolTip()
+    assert filled.organ_of("liver").name == filled.organ_of("Leber").name == "Leber"
+
+
 def test_an_organ_that_cannot_be_is_refused_in_words(filled, ui, bed):
     bed.answers.expect("QInputDialog.getText", "Liver")
     bed.answers.expect("message", "Ok", "already means")
@@ -227,12 +262,43 @@ def test_an_organ_gets_another_code(filled, ui, bed):
 
 def test_the_table_sorts_and_keeps_its_selection(filled, section, workbench, ui):
     select(ui.caseTable, "scan 3")
-    ui.caseTable.sortItems(NAME, qt.Qt.DescendingOrder)
+    sort(ui.caseTable, NAME, qt.Qt.DescendingOrder)
     assert column_of(ui.caseTable, NAME) == [f"scan {n}" for n in (4, 3, 2, 1, 0)]
     filled.set_role(section.selected_cases()[0].id, "excluded")
     workbench.notify("cases")
     assert [case.name for case in section.selected_cases()] == ["scan 3"]
     assert column_of(ui.caseTable, ROLE) == ["unlabeled", "excluded", "unlabeled", "labeled", "labeled"]
+
+
+def test_findings_sort_by_the_worst_and_then_by_their_number(filled, workbench, ui, monkeypatch):
+    found = {"scan 0": "nnn", "scan 1": "wn", "scan 3": "e", "scan 4": "w" + 9 * "n"}
+
+    def known_findings():
+        of = {"n": Finding("note", "a", "b"), "w": Finding("warning", "a", "b"), "e": Finding("error", "a", "b")}
+        return {case.id: tuple(of[letter] for letter in found.get(case.name, "")) for case in filled.cases}
+
+    monkeypatch.setattr(filled, "known_findings", known_findings)
+    workbench.notify("cases")
+    assert column_of(ui.caseTable, NAME) == ["scan 3", "scan 4", "scan 1", "scan 0", "scan 2"]  # the worst on top
+    sort(ui.caseTable, FINDINGS, qt.Qt.AscendingOrder)
+    assert column_of(ui.caseTable, NAME) == ["scan 2", "scan 0", "scan 1", "scan 4", "scan 3"]
+    found["scan 2"] = "ee"
+    workbench.notify("cases")
+    assert column_of(ui.caseTable, FINDINGS) == ["3", "2", "10", "1", "2"]
+
+
+def test_a_click_on_the_heading_sorts_as_a_person_counts(filled, workbench, ui, bed):
+    filled.rename_case(next(case.id for case in filled.cases if case.name == "scan 0"), "scan 10")
+    workbench.notify("cases")
+    header = bed.inside(ui.caseTable).horizontalHeader()
+    place = QtCore.QPoint(header.sectionViewportPosition(NAME) + 5, 5)
+    ui.caseTable.setCurrentCell(row_of(ui.caseTable, "scan 10"), STATE)
+    names = []
+    for _click in range(2):
+        QtTest.QTest.mouseClick(header.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=place)
+        names.append(column_of(ui.caseTable, NAME))
+        assert ui.caseTable.currentRow() == row_of(ui.caseTable, "scan 10")
+    assert names[0] == ["scan 1", "scan 2", "scan 3", "scan 4", "scan 10"] and names[1] == names[0][::-1]
 
 
 def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
@@ -244,6 +310,14 @@ def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
     assert [ui.caseTable.item(row, column).text() for column in (STATE, SCORE)] == ["predicted", "0.25"]
     assert "doubtful" in ui.caseTable.item(row, SCORE).toolTip()
     assert "Next case" in ui.guideLabel.text and "1" in ui.guideLabel.text
+
+
+def test_why_a_case_is_flagged_stands_in_its_line(filled, workbench, ui):
+    select(ui.caseTable, "scan 1")
+    ui.showCaseButton.click()
+    workbench.flag("is this a cyst?")
+    item = ui.caseTable.item(row_of(ui.caseTable, "scan 1"), STATE)
+    assert item.text() == "flagged" and item.toolTip() == "is this a cyst?"
 
 
 def test_roles_of_several_cases_at_once(filled, ui, bed):
@@ -291,6 +365,175 @@ def test_show_opens_the_selected_scan(filled, workbench, ui):
     ui.showCaseButton.click()
     assert workbench.review.case.name == "scan 0" and workbench.review.volume_node is not None
     assert "scan 0" in ui.guideLabel.text and "Accept" in ui.guideLabel.text
+
+
+def menu(bed, ui, action, *answers):
+    """A click on the button, on an action of its menu, and what the person answers then."""
+    bed.answers.expect("QMenu", action)
+    for answer in answers:
+        bed.answers.expect(*answer)
+    ui.caseButton.click()
+
+
+def test_a_case_gets_another_name_also_while_it_is_open(filled, workbench, ui, bed):
+    assert not ui.caseButton.enabled
+    select(ui.caseTable, "scan 3")
+    ui.showCaseButton.click()
+    for answer in (canceled, typed(""), typed("scan 3")):
+        menu(bed, ui, "Rename...", ("QDialog", answer, "Rename the case"))
+    assert "scan 3" in column_of(ui.caseTable, NAME)
+    menu(bed, ui, "Rename...", ("QDialog", typed(" Leber Müller "), "Rename the case"))
+    assert "Leber Müller" in column_of(ui.caseTable, NAME) and "scan 3" not in column_of(ui.caseTable, NAME)
+    assert workbench.review.case.name == "Leber Müller" and "Leber Müller" in ui.guideLabel.text
+    assert filled.case(workbench.review.case.id).name == "Leber Müller"
+
+
+def test_the_menu_opens_by_a_right_click_and_offers_what_fits_the_selection(filled, section, ui, bed):
+    bed.emit(ui.caseTable, "customContextMenuRequested(QPoint)", qt.QPoint(5, 5))  # nothing is selected: no menu
+    select(ui.caseTable, "scan 3", "scan 4")
+    assert (section.menu.rename.enabled, section.menu.locate.enabled, section.menu.remove.enabled) == (
+        False, False, True
+    )  # fmt: skip
+    bed.answers.expect("QMenu", "Remove from the project...")
+    bed.answers.expect("message", "Ok", "Remove scan 3, scan 4")
+    bed.emit(ui.caseTable, "customContextMenuRequested(QPoint)", qt.QPoint(5, 5))
+    assert len(filled.cases) == 3
+
+
+def test_the_table_takes_keys_for_renaming_and_removing(form, filled, ui, bed):
+    form.show()
+    form.activateWindow()
+    table = bed.inside(ui.caseTable)
+    table.setFocus()
+    bed.process(0.05)
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_F2)  # nothing is selected
+    select(ui.caseTable, "scan 3")
+    bed.answers.expect("QDialog", typed("Milz"), "Rename")
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_F2)
+    assert "Milz" in column_of(ui.caseTable, NAME)
+    bed.answers.expect("message", "Cancel", "Remove Milz")
+    QtTest.QTest.keyClick(table, QtCore.Qt.Key.Key_Delete)
+    assert len(filled.cases) == 5
+
+
+def test_removal_says_once_what_goes_and_what_stays(filled, workbench, ui, bed, scans, tmp_path):
+    (validation,) = filled.draw_validation(0.5)
+    ids = {case.name: case.id for case in filled.cases}
+    filled.record_prediction(ids["scan 3"], write_prediction(tmp_path / "prediction"), model="runs/1", score=0.25)
+    workbench.notify("cases")
+    name = filled.case(validation).name
+    select(ui.caseTable, name, "scan 2", "scan 3", "scan 4")
+    menu(bed, ui, "Remove from the project...", ("message", "Cancel", "and 1 more from the project?"))
+    question = bed.answers.asked[-1].text
+    assert "label versions: 1, predictions: 1." in question and "copies" not in question
+    assert "validation case goes" in question and "never touched" in question
+    assert len(filled.cases) == 5
+    select(ui.caseTable, name)
+    ui.showCaseButton.click()  # also one that is open
+    before = sorted(scans.iterdir())
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", f"Remove {name} from"))
+    assert workbench.review is None and name not in column_of(ui.caseTable, NAME)
+    assert sorted(scans.iterdir()) == before and not (filled.path / "cases" / validation).exists()
+    assert ui.caseSummaryLabel.text == "1 labeled, 3 unlabeled" and not ui.caseButton.enabled
+
+
+def test_a_scan_that_was_copied_from_the_scene_is_named_among_what_goes(section, workbench, ui, bed):
+    slicer.util.addVolumeFromArray(np.arange(336, dtype="int16").reshape(6, 7, 8), name="Thorax")
+    ui.addSceneButton.click()
+    select(ui.caseTable, "Thorax")
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", "copies of scans: 1."))
+    assert workbench.project.cases == () and not list(workbench.project.path.glob("cases/*"))
+    assert slicer.util.getNode("Thorax") is not None
+
+
+def test_nothing_is_removed_while_a_training_may_read_it(filled, workbench, ui, bed, monkeypatch):
+    monkeypatch.setattr(type(workbench), "is_segmenting", property(lambda self: True))
+    select(ui.caseTable, "scan 3")
+    menu(bed, ui, "Remove from the project...", ("message", "Ok", "Remove scan 3"), ("message", "Ok", "at work"))
+    assert len(filled.cases) == 5
+
+
+def test_moved_scans_are_found_again_with_one_answer(filled, workbench, ui, bed, scans, tmp_path):
+    moved = scans.rename(tmp_path / "archive")
+    ui.checkDataButton.click()
+    assert "5 scans with an error" in ui.doctorLabel.text
+    select(ui.caseTable, "scan 3")
+    menu(bed, ui, "Find the scan again...", ("QFileDialog.getOpenFileName", None, "scan of scan 3"))
+    menu(
+        bed,
+        ui,
+        "Find the scan again...",
+        ("QFileDialog.getOpenFileName", str(moved / "scan 4.nrrd")),
+        ("message", "Ok", "not the scan of scan 3"),
+    )
+    menu(bed, ui, "Find the scan again...", ("QFileDialog.getOpenFileName", str(moved / "scan 3.nrrd"), str(tmp_path)))
+    assert ui.doctorLabel.text.splitlines()[0] == "Scans found again: 5."
+    assert "error" not in ui.doctorLabel.text and all(case.image.parent == moved for case in filled.cases)
+
+
+def test_label_versions_are_told_in_words_and_an_earlier_one_comes_back(filled, workbench, section, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.record_prediction(case_id, write_prediction(tmp_path / "prediction"), model="runs/1", score=0.5)
+    corrected = write_segments(tmp_path / "corrected.seg.nrrd", {"liver": LIVER | SPLEEN})
+    filled.accept(case_id, corrected, decision="corrected")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 4")
+    assert not section.menu.versions.enabled  # it has no label
+    select(ui.caseTable, "scan 0")
+    seen = []
+
+    def look(dialog):
+        lines = slicer.util.findChild(dialog, "answer")
+        seen.extend(lines.item(row).text() for row in range(lines.count))
+        return canceled(dialog)
+
+    menu(bed, ui, "Label versions...", ("QDialog", look, "Label versions of scan 0"))
+    today = datetime.now().strftime("%Y-%m-%d")
+    assert seen[0].startswith(f"2: {today}") and seen[1].startswith(f"1: {today}")
+    # 18 voxels of liver were proposed and 30 accepted: 2 * 18 / 48; of the spleen nothing was left
+    assert seen[0].endswith("corrected, overlap with the proposal (Dice) 0.38, the label now")
+    assert seen[1].endswith(", imported")
+    menu(bed, ui, "Label versions...", ("QDialog", chose("2: ")))  # the one that is the label already
+    assert len(filled.versions(case_id)) == 2
+    menu(bed, ui, "Label versions...", ("QDialog", chose("1: ")))
+    assert [version.decision for version in filled.versions(case_id)] == ["imported", "corrected", "restored"]
+    assert filled.label_file(case_id).read_bytes() == filled.versions(case_id)[0].file.read_bytes()
+    assert workbench.label_versions(case_id)[0][1].endswith("restored from version 1, the label now")
+
+
+def test_a_case_that_is_open_shows_the_restored_label_in_place_of_what_was_begun(filled, workbench, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 0")
+    ui.showCaseButton.click()
+    review = workbench.review
+    correction = Correction(slicer.mrmlScene, review.segmentation_node, review.volume_node)
+    correction.draw_ball(segment_ids(review.segmentation_node)[0], (-1.0, -8.5, 9.0), 4.0)
+    correction.close()
+    told = []
+
+    def restore(dialog):
+        told.extend(label.text for label in slicer.util.findChildren(dialog, className="QLabel"))
+        return chose("1: ")(dialog)
+
+    menu(bed, ui, "Label versions...", ("QDialog", restore))
+    assert "discarded" in told[0]
+    assert workbench.review.case.id == case_id and filled.draft(case_id) is None
+    assert not workbench.review.is_changed and filled.case(case_id).state == "completed"
+    node, volume_node = workbench.review.segmentation_node, workbench.review.volume_node
+    shown = {name: segment_mask(node, i, volume_node) for i, name in segment_names(node).items()}
+    assert (shown["liver"] == LIVER).all() and (shown["spleen"] == SPLEEN).all()
+
+
+def test_an_excluded_case_is_refused_by_its_name(filled, workbench, ui, bed, tmp_path):
+    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
+    filled.set_role(case_id, "excluded")
+    workbench.notify("cases")
+    select(ui.caseTable, "scan 0")
+    menu(bed, ui, "Label versions...", ("QDialog", chose("1: ")), ("message", "Ok", "scan 0 is excluded"))
+    assert len(filled.versions(case_id)) == 2
 
 
 def test_closing_the_project_empties_the_section(filled, workbench, ui):

@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtGui, QtTest
 
+from Testing.panel.person import canceled, typed
 from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.review_section import SHORTCUTS, ReviewSection
@@ -109,28 +110,60 @@ def test_keys_work_while_the_panel_is_entered_only(section, project, workbench, 
     assert workbench.review.case.name == "Aorta"
 
 
-def test_keys_are_none_of_slicers_and_are_told_once(section, ui):
-    # Slicer's and the Segment Editor's: single keys, Shift with a digit, Ctrl or Ctrl+Shift with a letter.
-    assert all(keys.startswith("Ctrl+Alt+") for keys in SHORTCUTS.values())
-    assert len(set(SHORTCUTS.values())) == len(SHORTCUTS)
+# Of Slicer's window (Ctrl+Shift+Z: redo on some systems) and of its Markups toolbar; Ctrl+Shift+U begins a code of
+# Unicode on Linux.
+TAKEN = {f"Ctrl+Shift+{key}" for key in ("A", "T", "U", "Z", "Space")}
+
+
+def test_keys_are_none_of_slicers_type_nothing_and_are_told_once(section, ui):
+    control_shift = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
     for name, keys in SHORTCUTS.items():
+        combination = QtGui.QKeySequence(keys)[0]
+        assert combination.keyboardModifiers() == control_shift  # with Alt it would be AltGr
+        assert chr(combination.key()).isalpha() and keys not in TAKEN
         tip = getattr(ui, name).toolTip
         assert tip.count("Ctrl+") == 1 and f"({keys})" in tip
+    assert len(set(SHORTCUTS.values())) == len(SHORTCUTS)
 
 
-def test_decisions_end_the_case_and_only_a_changed_one_is_a_correction(project, workbench, ui):
+def test_decisions_end_the_case_and_only_a_changed_one_is_a_correction(project, workbench, ui, bed):
     ui.nextCaseButton.click()
     draw(workbench)
     ui.acceptCorrectedButton.click()
     version = project.versions(id_of(project, "Bern"))[-1]
     assert version.decision == "corrected" and version.mean_dice < 1.0
     ui.nextCaseButton.click()
+    bed.answers.expect("QDialog", typed("is there a cyst?"), "Flag Aorta")
     ui.flagButton.click()
     assert project.case(id_of(project, "Aorta")).state == "flagged"
     assert names(ui.queueTable) == ["Chur"]
     for name in ("acceptButton", "acceptCorrectedButton", "flagButton", "skipButton"):
         assert not getattr(ui, name).enabled
     assert not ui.editorContainer.isVisibleTo(ui.reviewSection)
+
+
+def test_a_flag_keeps_its_reason_for_the_next_reader(project, workbench, ui, bed):
+    ui.nextCaseButton.click()
+    bed.answers.expect("QDialog", canceled, "Flag Bern")  # the case stays open
+    ui.flagButton.click()
+    assert workbench.review.case.name == "Bern" and project.case(id_of(project, "Bern")).state == "predicted"
+    bed.answers.expect("QDialog", typed("  is this a cyst? "), "Flag Bern")
+    ui.flagButton.click()
+    bern = project.case(id_of(project, "Bern"))
+    assert (bern.state, bern.reason) == ("flagged", "is this a cyst?") and workbench.review is None
+    workbench.show_case(bern.id)
+    assert "is this a cyst?" in ui.currentCaseLabel.text
+    draw(workbench)
+    workbench.save_draft()  # someone took it up again: it is back in the queue
+    assert names(ui.queueTable)[0] == "Bern" and ui.queueTable.item(0, 0).toolTip() == "is this a cyst?"
+
+
+def test_a_flag_without_a_reason_keeps_what_made_the_case_doubtful(project, workbench, ui, bed):
+    ui.nextCaseButton.click()
+    bed.answers.expect("QDialog", typed(""), "Flag Bern")
+    ui.flagButton.click()
+    reason = project.case(id_of(project, "Bern")).reason
+    assert reason == "Flagged in review. Bern: the liver does not look like labeled scans"
 
 
 def test_skipped_cases_come_back_when_nothing_else_waits(project, workbench, ui):

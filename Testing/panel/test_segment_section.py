@@ -1,32 +1,24 @@
 """The section Segment with the real workbench: what is missing, a queue with a broken scan, and the map's checkbox."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 import slicer
+import slicer.util
 
+from Testing.jobs.conftest import FAKE_WORKER, JOB_EVENT
+from Testing.jobs.test_segment import DONE_FACTS, case_event
 from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
 from Testing.project.test_models import add_run
-from VoxelAdvSegLib.bundle import Bundle, make_network, write_bundle
-from VoxelAdvSegLib.config import resolve
-from VoxelAdvSegLib.data.organs import organs_of
-from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from VoxelAdvSegLib.jobs.protocol import CONTROL
 from VoxelAdvSegLib.panel.segment_section import SegmentSection
 from VoxelAdvSegLib.panel.workbench import Workbench
 
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory):
-    """A model of a tiny untrained network, without a discriminator."""
-    config = resolve("auto", {"filters": 4, "norm": "instance", "patch": "32,32,32"})
-    organs = organs_of({"liver": 1, "spleen": 2})
-    weights = {"student": make_network(config, len(organs) + 1).state_dict()}
-    folder = tmp_path_factory.mktemp("untrained") / "model"
-    write_bundle(folder, Bundle(organs, Recipe(), config, "student", weights, {}), "# Model\n")
-    return folder
+SURFACE = "Closed surface"  # Slicer's name of the representation
 
 
 @pytest.fixture
@@ -106,6 +98,66 @@ def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui
     assert not ui.segmentRunningBox.isVisibleTo(ui.segmentSection)
     assert workbench.to_segment(model_id) == [broken]  # a prediction of this model is not made twice
     assert ui.segmentAllButton.enabled
+
+
+def test_a_scan_at_work_is_skipped_and_the_next_one_done(section, workbench, ui, project, model_folder, tmp_path, bed):
+    workbench._interpreter = Interpreter(Path(sys.executable), dict(os.environ), (str(FAKE_WORKER),))
+    add_run(project, model_folder)
+    workbench.notify("models")
+    first, second = id_of(project, "Aorta"), id_of(project, "Bern")
+    folder = workbench.new_folder()
+    write_prediction(folder / second)
+    script = [
+        JOB_EVENT | {"kind": "segment"}, case_event(first, "started"), CONTROL,
+        case_event(first, "skipped"), case_event(second, "started"), case_event(second, "done", **DONE_FACTS),
+        {"type": "end", "reason": "finished", "done": 1, "skipped": 1, "failed": 0},
+    ]  # fmt: skip
+    steps = [["wait for", step] if step == CONTROL else ["event", step] for step in script]
+    (folder / "script.json").write_text(json.dumps(steps), encoding="utf-8")
+    workbench.new_folder = lambda: folder
+    ui.segmentAllButton.click()
+    assert not ui.skipCaseButton.enabled  # nothing is at work yet
+
+    def told(text):
+        workbench.turn()
+        return text in ui.segmentPhaseLabel.text and not workbench.behind
+
+    bed.wait_for(lambda: told("Aorta"), 60, "the first scan")
+    assert ui.skipCaseButton.isVisibleTo(ui.segmentSection) and ui.skipCaseButton.enabled
+    ui.skipCaseButton.click()
+    assert json.loads((folder / CONTROL).read_text(encoding="utf-8")) == {"skip": [first]}
+
+    def over():
+        workbench.turn()
+        return not workbench.is_segmenting and not workbench.behind
+
+    bed.wait_for(over, 60, "the queue")
+    assert [project.case(i).state for i in (first, second)] == ["not started", "predicted"]
+    assert workbench.segmenting.cases[first].state == "skipped" and ui.segmentAllButton.enabled
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_surfaces_are_made_where_they_were_asked_for(section, workbench, ui, project, model_folder, bed, wanted):
+    ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
+    add_run(project, model_folder)
+    workbench.notify("models")
+    volume_node = slicer.util.loadVolume(str(project.case(id_of(project, "Aorta")).image))
+    ui.volumeSelector.setCurrentNode(volume_node)
+    ui.surfaceCheckBox.checked = wanted
+    ui.segmentButton.click()
+
+    def over():
+        workbench.turn()
+        return workbench.result is not None and not workbench.is_segmenting
+
+    bed.wait_for(over, 60, "the segmentation")
+    node = workbench.result.segmentation_node
+    assert node.GetSegmentation().ContainsRepresentation(SURFACE) is wanted
+    filled = [organ.segment_id for organ in workbench.result.volumes if organ.voxels]
+    assert filled
+    if wanted:
+        assert all(node.GetClosedSurfaceInternalRepresentation(i).GetNumberOfPolys() > 0 for i in filled)
+        assert node.GetDisplayNode().GetVisibility3D()
 
 
 def test_the_map_stays_over_the_slices_from_case_to_case(section, workbench, ui, project, tmp_path):

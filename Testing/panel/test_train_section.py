@@ -233,6 +233,23 @@ def test_curves_are_drawn_and_chosen(section, workbench, ui, play):
     assert len(set(names)) == 3 and not section.clock.active
 
 
+def test_the_chosen_curves_are_shown_in_the_plot_view_of_the_window(section, workbench, ui, play):
+    view_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotViewNode")  # as a layout with a plot has it
+    view_node.SetLayoutName("PlotView1")
+    selection_node = slicer.app.applicationLogic().GetSelectionNode()
+    play(*at_work(*[step_event(step) for step in range(1, 21)], VALIDATION))
+    ui.trainButton.click()
+    pump(workbench, lambda: workbench.training.step == 20 and workbench.training.view.dice)
+    own = section.plot.view_node.GetPlotChartNodeID()
+    for index, kind in ((1, "dice"), (0, "losses")):
+        ui.curvesChoiceBox.currentIndex = index
+        ui.showChartButton.click()
+        assert selection_node.GetActivePlotChartID() == workbench.chart(kind).GetID()
+    assert section.plot.view_node.GetPlotChartNodeID() == own  # the panel's own plot stays
+    ui.stopButton.click()
+    pump_to_end(workbench)
+
+
 def test_no_chart_no_button(section, workbench, ui, play):
     play(*at_work(step_event(1)))
     ui.trainButton.click()

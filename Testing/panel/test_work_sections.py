@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import slicer
 
+from Testing.panel.person import typed
 from VoxelAdvSegLib.data.phantoms import write_phantoms
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
@@ -101,6 +102,7 @@ def test_review_by_its_buttons(bed, panel):
     ui.nextCaseButton.click()  # what was drawn is kept, and another case is open
     assert workbench.project.draft(first.case.id) is not None
     assert workbench.review.case.id != first.case.id
+    bed.answers.expect("QDialog", typed("look again"), "Flag")
     ui.flagButton.click()
     assert workbench.review is None and not ui.acceptButton.enabled
     ui.nextCaseButton.click()  # the half-done one comes first

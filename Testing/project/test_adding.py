@@ -301,6 +301,17 @@ def test_a_case_with_work_in_it_is_not_removed(tmp_path, project, filled):
     assert image.exists()
 
 
+def test_a_case_goes_with_its_work_where_that_was_agreed_to(tmp_path, project, filled):
+    labeled, other = filled(2)
+    project.findings()
+    image, label = project.case(labeled).image, tmp_path / "scans" / "scan 0.seg.nrrd"
+    folder = project.case_folder(labeled)
+    project.remove_case(labeled, with_work=True)
+    assert [case.id for case in project.cases] == [other] and not folder.exists()
+    assert image.exists() and label.exists()  # the person's own files
+    assert labeled not in project.findings() and labeled not in (project.path / "findings.json").read_text()
+
+
 def test_a_label_from_a_file_of_any_format(tmp_path, project, filled):
     (case_id,) = filled(0, 1)
     version = project.add_label(case_id, write_map(tmp_path / "l.nii.gz", LIVER * 1))
@@ -319,6 +330,20 @@ def test_a_moved_scan_is_found_again_and_no_other_is_taken_for_it(tmp_path, proj
         project.relocate_case(case_id, project.case(other).image)
     assert project.case(case_id).image == image
     assert project.relocate_case(case_id, moved).image == moved
+
+
+def test_scans_that_moved_together_are_found_together(tmp_path, project, filled):
+    ids = filled(0, 4)
+    (tmp_path / "disk" / "2026").mkdir(parents=True)
+    new = (tmp_path / "scans").rename(tmp_path / "disk" / "2026" / "scans")
+    write_scan(new / "scan 2.nrrd", seed=99)  # another scan has taken its name
+    (new / "scan 3.nrrd").unlink()
+    before, told = project.case(ids[0]).image, []
+    project.relocate_case(ids[0], new / "scan 0.nrrd")
+    assert project.follow_move(before, new / "scan 0.nrrd", lambda *one: told.append(one)) == [ids[1]]
+    assert [project.case(i).image.exists() for i in ids] == [True, True, False, False]
+    assert told == [(0, 3, "scan 1"), (1, 3, "scan 2"), (2, 3, "scan 3")]
+    assert project.follow_move(before, tmp_path / "renamed.nrrd") == []  # only the name changed: nothing to follow
 
 
 def test_progress_is_told_by_name(tmp_path, project):

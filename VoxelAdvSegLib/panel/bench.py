@@ -22,6 +22,7 @@ from VoxelAdvSegLib.project.project import Project
 
 INTERPRETER_SETTING = "VoxelAdvSeg/interpreter"
 TURN_SECONDS = 0.02  # for all jobs of one turn; a single piece of work may take longer, and is measured
+SIDES = ("vtkMRMLSliceNodeRed", "vtkMRMLSliceNodeYellow")  # the views of Slicer's layout with two
 WAIT_SECONDS = 0.05  # between turns where a script waits
 
 
@@ -157,3 +158,13 @@ class Bench:
         """The volume in the slice views, fitted to them."""
         if slicer.app.layoutManager() is not None:  # None without a main window
             slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
+
+    def show_side_by_side(self, volume_node: Any) -> None:
+        """The volume in two slice views beside each other, both cut the same way."""
+        layout_manager = slicer.app.layoutManager()
+        if layout_manager is None:
+            return
+        layout_manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+        left, right = (self.scene.GetNodeByID(view) for view in SIDES)
+        right.SetOrientation(left.GetOrientation())
+        self.show_volume(volume_node)

@@ -8,6 +8,8 @@ from datetime import datetime
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.data.facts import Finding
+from VoxelAdvSegLib.errors import VoxelAdvSegError
+from VoxelAdvSegLib.panel import dialogs
 from VoxelAdvSegLib.panel.tables import Cell, Row
 from VoxelAdvSegLib.project.records import ROLES, Case
 
@@ -31,16 +33,24 @@ def case_row(case: Case, findings: Sequence[Finding]) -> Row:
 
 
 def _findings_cell(findings: Sequence[Finding]) -> Cell:
+    """Sorted by the worst of them, then by their number."""
     if not findings:
-        return Cell(tip=_("Nothing was found."))
+        return Cell(tip=_("Nothing was found."), order=(0, 0))
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     tip = "\n".join(" ".join(part for part in (f.message, f.do) if part) for f in ordered)
-    return Cell(str(len(findings)), tip, icon=ordered[0].severity)
+    worst = len(SEVERITIES) - SEVERITIES.index(ordered[0].severity)
+    return Cell(str(len(findings)), tip, icon=ordered[0].severity, order=(worst, len(findings)))
 
 
 def local_time(iso: str) -> str:
     """A time of the project as the clock on the wall had it: "2026-11-25 10:42"; sorts as text."""
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M") if iso else ""
+
+
+def refusal(error: VoxelAdvSegError, case: Case) -> str:
+    """Why something cannot be, with the name of the case in place of its pseudonym."""
+    text = dialogs.plain(error)
+    return text.replace(case.id.capitalize(), case.name).replace(case.id, case.name)
 
 
 def roles_text(cases: Sequence[Case]) -> str:

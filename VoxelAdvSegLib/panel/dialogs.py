@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import qt
@@ -74,6 +74,53 @@ def plain(error: VoxelAdvSegError) -> str:
 def agreed(question: str) -> bool:
     """Whether the person says OK. In testing mode Slicer answers yes."""
     return slicer.util.confirmOkCancelDisplay(question, windowTitle=TITLE)
+
+
+def ask_text(title: str, question: str, text: str = "") -> str | None:
+    """What the person types, "" included; None when the box was canceled. text: what stands there before."""
+    line = qt.QLineEdit(text)
+    line.selectAll()
+    return _answer(title, question, line, lambda: str(line.text).strip())
+
+
+def choose_one(title: str, question: str, choices: Sequence[str], ok: str = "") -> int | None:
+    """Place of the line that the person chooses, at first the uppermost; None when the box was canceled.
+
+    ok: what is written on the button that takes the line, where OK would not say it.
+    """
+    lines = qt.QListWidget()
+    lines.addItems(list(choices))
+    lines.setCurrentRow(0)
+    row = _answer(title, question, lines, lambda: int(lines.currentRow), ok)
+    return None if row is None or row < 0 else row
+
+
+def _answer(title: str, question: str, field: Any, read: Callable[[], Any], ok: str = "") -> Any:
+    """What read() says of the field when the person presses OK, None otherwise.
+
+    Qt's own input boxes tell "canceled" by a reference, which Python has no sure way to give.
+    """
+    dialog = qt.QDialog(slicer.util.mainWindow())
+    dialog.windowTitle = title
+    layout = qt.QVBoxLayout(dialog)
+    label = qt.QLabel(question)
+    label.wordWrap = True
+    label.setBuddy(field)
+    buttons = qt.QDialogButtonBox()
+    buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+    if ok:
+        buttons.button(qt.QDialogButtonBox.Ok).text = ok
+    buttons.connect("accepted()", dialog.accept)
+    buttons.connect("rejected()", dialog.reject)
+    for widget in (label, field, buttons):
+        layout.addWidget(widget)
+    field.objectName = "answer"
+    field.toolTip = question
+    field.setFocus()
+    try:
+        return read() if dialog.exec_() == qt.QDialog.Accepted else None
+    finally:
+        dialog.deleteLater()
 
 
 def choose_folder(title: str, start: str = "") -> str:

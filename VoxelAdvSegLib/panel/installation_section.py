@@ -104,14 +104,13 @@ class InstallationSection:
 
     @shown
     def on_install_packages(self) -> None:
-        self.workbench.install_packages()
-        self.workbench.check_installation()
+        if self.workbench.install_packages():
+            self.workbench.check_installation()
 
     @shown
     def on_install_wheels(self) -> None:
         folder = dialogs.choose_folder(_("A folder with packages (.whl)"))
-        if folder:
-            self.workbench.install_from_folder(folder)
+        if folder and self.workbench.install_from_folder(folder):
             self.workbench.check_installation()
 
     @shown

@@ -20,8 +20,9 @@ from VoxelAdvSegLib.jobs.interpreter import own_interpreter
 from VoxelAdvSegLib.jobs.probe import ProbeJob
 from VoxelAdvSegLib.jobs.protocol import ProbeRequest
 from VoxelAdvSegLib.jobs.verdict import device_verdict, time_estimate
+from VoxelAdvSegLib.panel import dialogs
 from VoxelAdvSegLib.panel.bench import INTERPRETER_SETTING
-from VoxelAdvSegLib.panel.reviewing import Reviewing
+from VoxelAdvSegLib.panel.keeping import Keeping
 
 REQUIREMENTS = Path(VoxelAdvSegLib.__file__).parent / "requirements.txt"
 # torch comes by the PyTorch extension alone; the others are Slicer's own and are never replaced.
@@ -29,7 +30,7 @@ TORCH = "torch"
 OF_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "pydicom", "highdicom")
 
 
-class Installing(Reviewing):
+class Installing(Keeping):
     """The part with the installation."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -97,19 +98,19 @@ class Installing(Reviewing):
             raise RunError(_("PyTorch was not installed"), do=_("try again, or ask for help with Copy report"))
         self._forget_probe()
 
-    def install_packages(self) -> None:
-        """The packages that are missing, after a question. Raises RunError when it fails or is declined."""
-        self._install(self.missing_packages(), [])
+    def install_packages(self) -> bool:
+        """The packages that are missing, after a question; False when it is declined. Raises RunError."""
+        return self._install(self.missing_packages(), [])
 
-    def install_from_folder(self, folder: str | Path) -> None:
-        """The packages from a folder of wheels, for computers without internet."""
+    def install_from_folder(self, folder: str | Path) -> bool:
+        """As install_packages, from a folder of wheels, for computers without internet."""
         folder = Path(folder)
         if not any(folder.glob("*.whl")):
             raise ConfigError(
                 _("there are no packages in the folder"), file=folder, expected=_("files ending in .whl"),
                 do=_("fill it with: pip download -r requirements.txt -d FOLDER"),
             )  # fmt: skip
-        self._install(self.missing_packages(), ["--no-index", "--find-links", str(folder)])
+        return self._install(self.missing_packages(), ["--no-index", "--find-links", str(folder)])
 
     def missing_packages(self) -> list[str]:
         """Requirements that Slicer's Python lacks, without torch and what is Slicer's own."""
@@ -125,9 +126,11 @@ class Installing(Reviewing):
                 missing.append(requirement)
         return missing
 
-    def _install(self, requirements: Sequence[str], options: Sequence[str]) -> None:
+    def _install(self, requirements: Sequence[str], options: Sequence[str]) -> bool:
         if not requirements:
-            return
+            return True
+        if not dialogs.agreed(_("Install these packages into Slicer?") + "\n" + "\n".join(requirements)):
+            return False
         with tempfile.TemporaryDirectory() as folder:
             constraints = Path(folder) / "constraints.txt"
             constraints.write_text("\n".join(installed_versions()) + "\n", encoding="utf-8")
@@ -138,11 +141,9 @@ class Installing(Reviewing):
                         constraints=constraints,
                         requester="VoxelAdvSeg",
                         skip_packages=list(OF_SLICER),
+                        prompt_install=False,
                     )
                 else:  # 5.10, and everywhere from a folder: the options go to pip as they are
-                    question = _("Install these packages into Slicer?") + "\n" + "\n".join(requirements)
-                    if not slicer.util.confirmOkCancelDisplay(question):
-                        return
                     slicer.util.pip_install([*options, "-c", str(constraints), *requirements])
             except Exception as error:  # pip's own errors are of many kinds
                 raise RunError(
@@ -150,6 +151,7 @@ class Installing(Reviewing):
                     do=_("check the network, or use a folder of packages"),
                 ) from error  # fmt: skip
         self._forget_probe()
+        return True
 
     def _forget_probe(self) -> None:
         self.installation = None

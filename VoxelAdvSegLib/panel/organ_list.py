@@ -21,7 +21,7 @@ COLOR_COLUMN, NAME_COLUMN, CODE_COLUMN = range(3)
 
 
 class OrganList:
-    """organTable with its two buttons; the key of a line is the organ's name."""
+    """organTable with its three buttons; the key of a line is the organ's name."""
 
     def __init__(self, ui: Any, workbench: Workbench) -> None:
         self.ui = ui
@@ -32,13 +32,16 @@ class OrganList:
         ui.organTable.connect("itemSelectionChanged()", self.on_selection)
         ui.addOrganButton.connect("clicked()", self.on_add)
         ui.removeOrganButton.connect("clicked()", self.on_remove)
+        ui.mergeOrgansButton.connect("clicked()", self.on_merge)
 
     def refresh(self, project: Project | None) -> None:
         self.table.fill([] if project is None else [_row(organ) for organ in project.organs])
         self._enable()
 
     def _enable(self) -> None:
-        self.ui.removeOrganButton.enabled = bool(self.table.selected())
+        chosen = self.table.selected()
+        self.ui.removeOrganButton.enabled = bool(chosen)
+        self.ui.mergeOrgansButton.enabled = len(chosen) > 1
 
     @shown
     def on_selection(self) -> None:
@@ -54,11 +57,26 @@ class OrganList:
 
     @shown
     def on_remove(self) -> None:
-        for name in self.table.selected():
-            question = _("Remove {name} from the list? Its labels on the disk stay, but are not learned from.")
-            if dialogs.agreed(question.format(name=name)):
-                self.workbench.the_project().remove_organ(name)
+        chosen, project = self.table.selected(), self.workbench.the_project()
+        question = _("Remove {names} from the list? Labels on the disk stay as they are, but are not learned from.")
+        if dialogs.agreed(question.format(names=", ".join(chosen))):
+            with project.batch():
+                for name in chosen:
+                    project.remove_organ(name)
         self.workbench.notify("cases")
+
+    @shown
+    def on_merge(self) -> None:
+        chosen = self.table.selected()
+        question = _(
+            "From now on the segments of {names} mean one organ, and where a label has several of them, they are "
+            "united. The labels on the disk stay as they are. Which name shall the organ have?"
+        )
+        kept = dialogs.choose_one(_("Merge organs"), question.format(names=", ".join(chosen)), chosen)
+        if kept is not None:
+            name = chosen.pop(kept)
+            self.workbench.the_project().merge_organs(name, *chosen)
+            self.workbench.notify("cases")
 
     def on_double_click(self, row: int, column: int) -> None:
         if column == COLOR_COLUMN:

@@ -12,9 +12,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelAdvSegLib.errors import InputError, RunError
+from VoxelAdvSegLib.errors import InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.panel import dialogs
-from VoxelAdvSegLib.panel.case_rows import case_row, check_text, roles_text
+from VoxelAdvSegLib.panel.case_menu import CaseMenu
+from VoxelAdvSegLib.panel.case_rows import case_row, check_text, refusal, roles_text
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.guide import next_step
 from VoxelAdvSegLib.panel.organ_list import OrganList
@@ -40,6 +41,7 @@ class ProjectSection:
         self.workbench = workbench
         self.cases = Table(ui.caseTable, NAME_COLUMN)
         self.organs = OrganList(ui, workbench)
+        self.menu = CaseMenu(ui, workbench, self.selected_cases, self.check)
         self.busy = False
         self._told = ""  # what the last addition brought
         ui.newProjectButton.connect("clicked()", self.on_new)
@@ -100,6 +102,7 @@ class ProjectSection:
         free = not self.busy
         ui.roleBox.enabled = bool(chosen) and free
         ui.showCaseButton.enabled = len(chosen) == 1 and free
+        self.menu.enable(free)
         roles = {case.role for case in chosen}
         ui.roleBox.currentIndex = ROLES.index(roles.pop()) if len(roles) == 1 else -1
 
@@ -204,8 +207,12 @@ class ProjectSection:
 
     @shown
     def on_check(self) -> None:
+        self.check(lambda: "")
+
+    def check(self, do: Callable[[], str]) -> None:
+        """Does something that may take a while, and tells of it; then looks at what has changed."""
         with self._at_work():
-            self._told = ""
+            self._told = do()
             self._examine()
 
     def _examine(self) -> None:
@@ -266,9 +273,8 @@ class ProjectSection:
             for case in cases:
                 try:
                     project.set_role(case.id, role, leave_validation=True)
-                except dialogs.VoxelAdvSegError as error:
-                    text = dialogs.plain(error)
-                    refused.append(text.replace(case.id.capitalize(), case.name).replace(case.id, case.name))
+                except VoxelAdvSegError as error:
+                    refused.append(refusal(error, case))
         if refused:
             slicer.util.warningDisplay("\n\n".join(refused), windowTitle=dialogs.TITLE)
 

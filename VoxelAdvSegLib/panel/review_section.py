@@ -17,13 +17,14 @@ from VoxelAdvSegLib.panel.train_form import TrainForm
 from VoxelAdvSegLib.panel.workbench import Workbench
 
 QUIET = ("progress", "segmenting", "installation")
-# The Segment Editor and Slicer's main window use single keys and Ctrl with a letter; none of these.
+# Free in Slicer: its window and the Segment Editor use single keys, Shift with a digit, Ctrl with a letter, and
+# Ctrl+Shift with A, T, Z and Space. Ctrl+Alt is AltGr, by which many keyboards type letters.
 SHORTCUTS = {
-    "acceptButton": "Ctrl+Alt+A",
-    "acceptCorrectedButton": "Ctrl+Alt+C",
-    "flagButton": "Ctrl+Alt+F",
-    "skipButton": "Ctrl+Alt+S",
-    "nextCaseButton": "Ctrl+Alt+N",
+    "acceptButton": "Ctrl+Shift+Y",
+    "acceptCorrectedButton": "Ctrl+Shift+C",
+    "flagButton": "Ctrl+Shift+F",
+    "skipButton": "Ctrl+Shift+S",
+    "nextCaseButton": "Ctrl+Shift+N",
 }
 
 
@@ -186,7 +187,12 @@ class ReviewSection:
 
     @shown
     def on_flag(self) -> None:
-        self.workbench.flag()
+        if self.workbench.review is None:
+            return
+        title = _("Flag {name}").format(name=self.workbench.review.case.name)
+        reason = dialogs.ask_text(title, _("What should someone look at again? This may be left empty."))
+        if reason is not None:
+            self.workbench.flag(reason)
 
     @shown
     def on_skip(self) -> None:

@@ -109,12 +109,12 @@ class Reviewing(Segmenting):
         self._accept("corrected")
 
     def flag(self, reason: str = "") -> None:
-        """Puts the case aside as one that needs another look."""
+        """Puts the case aside as one that needs another look; without a reason, what made it doubtful is kept."""
         review = self._the_review()
         if review.segmentation_node is not None:
             set_all(review.segmentation_node, Status.FLAGGED)
         self.save_draft()
-        self.the_project().flag(review.case.id, reason or _("flagged in review"))
+        self.the_project().flag(review.case.id, reason.strip() or f"{_('Flagged in review.')} {review.reason}")
         self._end_review()
 
     def skip(self) -> None:

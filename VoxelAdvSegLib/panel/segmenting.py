@@ -16,6 +16,7 @@ from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.jobs.job import JobState
 from VoxelAdvSegLib.jobs.protocol import SegmentCase, SegmentRequest
 from VoxelAdvSegLib.jobs.segment import DONE, CaseProgress, SegmentJob
+from VoxelAdvSegLib.panel.bench import SIDES
 from VoxelAdvSegLib.panel.training import Training
 from VoxelAdvSegLib.project.models import Model
 from VoxelAdvSegLib.scene.maps import MapOverlay, add_map, read_map, show_legend
@@ -28,7 +29,6 @@ from VoxelAdvSegLib.scene.volumes import export_volume, why_not
 
 SCAN = "scan"  # id of the one case of a volume's job
 UNCERTAIN_BELOW = 0.5  # score of an organ from which its segment is flagged
-SIDES = ("vtkMRMLSliceNodeRed", "vtkMRMLSliceNodeYellow")
 
 
 @dataclass
@@ -63,7 +63,8 @@ class _Order:
     model: Model
     volume: Handle | None = None
     surfaces: bool = False
-    then: Callable[[Result], None] | None = None
+    then: Callable[[Result], None] | None = None  # of a comparison: what comes after this one
+    result: Result | None = None
 
 
 class Segmenting(Training):
@@ -212,9 +213,13 @@ class Segmenting(Training):
         self._order = None
         if order.volume is not None:
             (job.folder / "image.nrrd").unlink(missing_ok=True)  # a copy of the scan has served
+        failure = job.failure or next((case.failure for case in job.cases.values() if case.failure), None)
+        if order.then is not None and failure is not None:
+            words = _("The models were not compared, as {model} did not segment the volume: {why}")
+            self.comparison = words.format(model=order.model.name, why=failure.text)
         self.notify("segmenting", "results")
-        if job.state is JobState.FINISHED and order.then is not None and self.result is not None:
-            order.then(self.result)
+        if job.state is JobState.FINISHED and order.then is not None and order.result is not None:
+            order.then(order.result)
 
     def _keep(self, case: CaseProgress, order: _Order) -> None:
         if order.volume is None:
@@ -244,6 +249,7 @@ class Segmenting(Training):
         volumes_table(self.scene, node, sizes)
         self.show_map(False)
         self.result = Result(sizes, _by_organ(case), order.model, case.score, case.reason, volume, Handle.of(node))
+        order.result = self.result
         self.notify("results")
         map_file = case.output / "looks_labeled.nii.gz"
         if map_file.is_file():
@@ -315,6 +321,7 @@ class Segmenting(Training):
             display = result.segmentation_node.GetDisplayNode()
             display.RemoveAllViewNodeIDs()
             display.AddViewNodeID(view)
+        self.show_side_by_side(first.volume_node)
         masks = [_masks(result) for result in (first, second)]
         shared = [name for name in masks[0] if name in masks[1]]
         parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,15 +171,42 @@ def relocate_case(project: Project, case: Case, image: Path) -> Case:
     return project.put(replace(case, image=image))
 
 
-def remove_case(project: Project, case: Case) -> None:
+def follow_move(project: Project, before: Path, after: Path, report: Report) -> list[str]:
+    """Ids of other cases whose scans are gone, too, and were found again where the folder of this one went."""
+    left, arrived = _moved_folder(before, after)
+    gone = [case for case in project.cases if case.image.is_relative_to(left) and not case.image.exists()]
+    found = []
+    for done, case in enumerate(gone):
+        report(done, len(gone), case.name)
+        image = arrived / case.image.relative_to(left)
+        if image.exists():
+            with contextlib.suppress(InputError):  # another scan has taken its name
+                found.append(relocate_case(project, case, image).id)
+    return found
+
+
+def _moved_folder(before: Path, after: Path) -> tuple[Path, Path]:
+    """The two places without what their paths share at the end."""
+    alike = 0
+    for one, other in zip(reversed(before.parts), reversed(after.parts), strict=False):
+        if one != other:
+            break
+        alike += 1
+    return Path(*before.parts[: len(before.parts) - alike]), Path(*after.parts[: len(after.parts) - alike])
+
+
+def remove_case(project: Project, case: Case, with_work: bool) -> None:
     folder = project.case_folder(case.id)
-    if case.label is not None or project.versions(case.id) or (folder / drafts.ABOUT).is_file():
+    has_work = case.label is not None or project.versions(case.id) or (folder / drafts.ABOUT).is_file()
+    if has_work and not with_work:
         raise ProjectError(
             f"{case.id} holds a person's work", file=folder, expected="a case without labels and drafts",
             found="a label or a draft", do="give it the role excluded: then it is not used, and nothing is lost",
         )  # fmt: skip
     del project.content.cases[case.id]
     project.save()
+    project.memory.entries.pop(case.id, None)
+    project.memory.save()
     with written_or_told(folder):
         remove(folder)
 

@@ -55,9 +55,16 @@ class Project(ProjectFolder):
         """Finds a scan again that was moved. Raises InputError when it is another scan."""
         return adding.relocate_case(self, self.case(case_id), Path(image).absolute())
 
-    def remove_case(self, case_id: str) -> None:
-        """Forgets a case that holds no work of a person; the scan itself, unless it was exported here, stays."""
-        adding.remove_case(self, self.case(case_id))
+    def follow_move(self, before: str | Path, after: str | Path, report: Report = quiet) -> list[str]:
+        """After a scan was found again: ids of others that went the same way, with their folder or the whole disk."""
+        return adding.follow_move(self, Path(before).absolute(), Path(after).absolute(), report)
+
+    def remove_case(self, case_id: str, with_work: bool = False) -> None:
+        """Forgets a case and all that the project folder holds of it; the scan itself, unless copied here, stays.
+
+        with_work: also its labels and drafts, for good; the person has agreed. Raises ProjectError otherwise.
+        """
+        adding.remove_case(self, self.case(case_id), with_work)
 
     def add_folder(self, folder: str | Path, report: Report = quiet) -> Added:
         """Every scan in a folder and below it, with labels that are named alike."""
