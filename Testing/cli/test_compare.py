@@ -110,6 +110,14 @@ def test_folds_hold_every_case_once():
         assert len(folds) == min(5, n) and max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
+def test_the_twin_begins_where_the_training_began(folder, tmp_path):
+    words = ["--data", str(folder / "data" / "dataset.json"), "--run", str(tmp_path / "r"), "--steps", "2"]
+    assert main(["train", *words, "--verdict", "--init", str(folder / "run")]) == 0
+    first, second = (read_description(RunFolder(path)) for path in (tmp_path / "r" / TWIN, tmp_path / "r"))
+    assert first.init == second.init == str(folder / "run" / "model")
+    assert first.recipe == second.recipe and first.config.network == second.config.network
+
+
 def test_a_supervised_training_has_no_verdict(folder, tmp_path, capsys):
     words = ["train", "--data", str(folder / "data" / "dataset.json"), "--run", str(tmp_path / "r"), "--steps", "2"]
     assert main([*words, "--verdict", "--method", "supervised"]) == BAD_INPUT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,7 @@ def is_whole(run: Path) -> bool:
 def train_with_verdict(request: Request, tell: Tell, watch: Watch = lambda event: None) -> Verdict:
     """The training that was asked for, its supervised twin, and whether the unlabeled scans helped.
 
-    The twin has the same settings and length and none of the unlabeled scans; a budget in minutes is
-    halved between the two. It lies in the run's folder. With `resume`, what is whole is kept. Raises
+    A budget in minutes is halved between the two. With `resume`, what is whole is kept. Raises
     ConfigError for a supervised training, InputError when there are no validation cases.
     """
     settings = dict(request.overrides)
@@ -50,19 +49,48 @@ def train_with_verdict(request: Request, tell: Tell, watch: Watch = lambda event
             found=f"--method {SUPERVISED}", do="leave out --verdict, or choose another --method",
         )  # fmt: skip
     manifest = read_manifest(request.data, anywhere=request.anywhere)
-    cases = labeled_cases(manifest, "validation")
+    labeled_cases(manifest, "validation")  # or nothing could be said in the end
     if settings.get("minutes") is not None:
         settings["minutes"] = float(settings["minutes"]) / 2
-    run = Path(request.run).absolute()
-    request = replace(request, run=run, overrides=settings)
-    twin = replace(request, run=run / TWIN, overrides={**settings, "method": SUPERVISED})
+    request = replace(request, overrides=settings)
     tell("Training with the unlabeled scans.")
     _to_its_end(request, watch)
-    share_cache(twin.run, RunFolder(run).cache)
     tell("Training without them, for the verdict.")
-    _to_its_end(replace(twin, resume=RunFolder(twin.run).config.exists()), watch)
     device = str(settings.get("device") or "auto")
-    reports = [evaluate(cases, manifest.organs, predictions_of(of, device, manifest)) for of in (twin.run, run)]
+    train_twin(request.run, manifest, device, watch)
+    return judge_twins(request.run, manifest, device)
+
+
+def train_twin(run: Path, manifest: Manifest, device: str, watch: Watch = lambda event: None) -> None:
+    """Trains what a finished training would have been without the unlabeled scans, in a folder of that run.
+
+    It has the same settings, beginning and number of steps. One that is whole is kept, and one that was
+    interrupted goes on. Raises RunError when a person stopped it.
+    """
+    preset, settings, _ = _settings(run)
+    settings |= {"training.method": SUPERVISED, "training.device": device}
+    init = read_description(RunFolder(run)).init
+    if init is not None:  # the preprocessing is that model's
+        settings = {key: value for key, value in settings.items() if not key.startswith("preprocessing.")}
+    twin = Path(run).absolute() / TWIN
+    share_cache(twin, RunFolder(Path(run)).cache)
+    _to_its_end(
+        Request(
+            data=manifest.path, run=twin, preset=preset, overrides=settings, init=None if init is None else Path(init),
+            resume=RunFolder(twin).config.exists(), anywhere=True,
+        ),
+        watch,
+    )  # fmt: skip
+
+
+def judge_twins(
+    run: Path, manifest: Manifest, device: str, watch: Callable[[int, int, str], None] = lambda done, total, name: None
+) -> Verdict:
+    """Whether a training is better than its supervised twin on the validation cases."""
+    cases = labeled_cases(manifest, "validation")
+    reports = [
+        evaluate(cases, manifest.organs, predictions_of(of, device, manifest), watch=watch) for of in (run / TWIN, run)
+    ]
     return judge(reports[0], reports[1])
 
 
@@ -113,22 +141,23 @@ def _one_fold(
     others = tuple(case for fold in folds for case in fold if case not in held_out)
     write_text(data, json.dumps(manifest_content(replace(manifest, training=others, validation=(), test=())), indent=1))
     preset, settings, _ = _settings(run)
+    settings |= {"training.checkpoint": "last", "training.device": device}
     tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")
     target = there / "run"
     share_cache(target, folder.parent / "cache")
     resume = RunFolder(target).config.exists()
-    _to_its_end(Request(data, target, preset, {**settings, "device": device}, resume=resume, anywhere=True), watch)
+    _to_its_end(Request(data, target, preset, settings, resume=resume, anywhere=True), watch)
     return score_cases(held_out, manifest.organs, predictions_of(target, device, manifest))
 
 
-def _settings(run: Path) -> tuple[str, Mapping[str, Any], float]:
+def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
     """Preset, all settings by name, and minutes of an earlier training."""
     config = read_description(RunFolder(run)).config
     provenance = read_bundle(RunFolder(run).model).provenance
     settings = {
         f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
     }
-    settings |= {"training.steps": provenance["steps"], "training.minutes": None, "training.checkpoint": "last"}
+    settings |= {"training.steps": provenance["steps"], "training.minutes": None}
     return config.preset, settings, float(provenance["minutes"])
 
 
