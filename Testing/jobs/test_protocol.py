@@ -12,6 +12,7 @@ from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.jobs.protocol import (
     JOB,
     REQUESTS,
+    CompareRequest,
     ProbeRequest,
     SegmentCase,
     SegmentRequest,
@@ -26,6 +27,7 @@ DESCRIPTION = REPOSITORY / "docs" / "protocol.md"
 REQUEST_EXAMPLES = [
     TrainRequest(data="d.json", minutes=15.0, settings={"lr": 0.1, "patch": "32,16,16"}, init="models/é", seed=3),
     SegmentRequest("models/a", (SegmentCase("case-0001", "a b.nii.gz", "out/Ü"), SegmentCase("2", "x", "y")), True),
+    CompareRequest("runs/é", "d.json", threads=2),
     ProbeRequest(kernel=False),
 ]  # fmt: skip
 

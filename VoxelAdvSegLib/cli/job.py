@@ -11,7 +11,7 @@ from typing import Any
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.errors import VoxelAdvSegError
-from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.protocol import EVENTS, CompareRequest, Order, SegmentRequest, TrainRequest, read_order
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
 
@@ -67,6 +67,10 @@ def _do(folder: Path, order: Order) -> int:
         from VoxelAdvSegLib.cli.job_segment import segment_here
 
         return segment_here(folder, request)
+    if isinstance(request, CompareRequest):
+        from VoxelAdvSegLib.cli.job_compare import compare_here
+
+        return compare_here(folder, request, order)
     from VoxelAdvSegLib.cli.job_probe import probe_here
 
     return probe_here(folder, request)

@@ -85,6 +85,22 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True)
+class CompareRequest:
+    """Whether a finished training in the run folder is better than its twin without the unlabeled scans.
+
+    data: manifest, with the validation cases that decide.
+    """
+
+    kind: ClassVar[str] = "compare"
+
+    run: str
+    data: str
+    device: str = "auto"
+    threads: int | None = None
+    anywhere: bool = True
+
+
+@dataclass(frozen=True)
 class ProbeRequest:
     """Looks at the installation; kernel: also computes something small on every device."""
 
@@ -93,8 +109,8 @@ class ProbeRequest:
     kernel: bool = True
 
 
-Request = TrainRequest | SegmentRequest | ProbeRequest
-REQUESTS: dict[str, type[Request]] = {r.kind: r for r in (TrainRequest, SegmentRequest, ProbeRequest)}
+Request = TrainRequest | SegmentRequest | CompareRequest | ProbeRequest
+REQUESTS: dict[str, type[Request]] = {r.kind: r for r in (TrainRequest, SegmentRequest, CompareRequest, ProbeRequest)}
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,13 @@ EVENTS: Mapping[str, Mapping[str, Fields]] = {
         "progress": ("case", "phase", "fraction"),
         "end": ("reason", "done", "skipped", "failed"),
     },
+    "compare": {
+        **OF_ALL,
+        "start": ("protocol", "version", "device"),
+        "message": ("level", "text"),
+        "progress": ("phase", "done", "total", "seconds_left?"),
+        "end": ("reason", "answer?", "sentence?"),
+    },
     "probe": {
         **OF_ALL,
         "start": ("protocol", "version"),
