@@ -1,5 +1,6 @@
 """The section Installation: the check in words, what is installed on a click, settings, sample, stored files."""
 
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ import qt
 import slicer
 
 from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from VoxelAdvSegLib.errors import ConfigError
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.verdict import Finding, Verdict
 from VoxelAdvSegLib.panel import installing
 from VoxelAdvSegLib.panel.installation_section import InstallationSection
@@ -175,6 +178,33 @@ def test_the_python_is_taken_when_it_is_one(section, workbench, ui, bed, tmp_pat
     assert ui.interpreterEdit.currentPath == sys.executable
     ui.interpreterEdit.currentPath = ""
     assert workbench.interpreter_path() == ""
+
+
+BUTTONS = ("installTorchButton", "installPackagesButton", "installWheelsButton")
+
+
+def test_nothing_is_offered_that_would_not_reach_the_python_that_works(section, workbench, ui, requirements):
+    ui.installationSection.collapsed = False
+    assert all(getattr(ui, name).enabled for name in BUTTONS)
+    assert not ui.elsewhereLabel.isVisibleTo(ui.installationSection)
+    ui.interpreterEdit.currentPath = sys.executable
+    assert not any(getattr(ui, name).enabled for name in BUTTONS)
+    assert ui.elsewhereLabel.isVisibleTo(ui.installationSection) and ui.elsewhereEdit.readOnly
+    python, _minus_m, pip, install, _minus_r, file = shlex.split(ui.elsewhereEdit.text)
+    assert (python, pip, install, file) == (sys.executable, "pip", "install", str(installing.REQUIREMENTS))
+    for install_it in (workbench.install_torch, workbench.install_packages):  # as from the Python console
+        with pytest.raises(ConfigError, match="would change nothing"):
+            install_it()
+    ui.interpreterEdit.currentPath = ""
+    assert all(getattr(ui, name).enabled for name in BUTTONS)
+    assert not ui.elsewhereEdit.isVisibleTo(ui.installationSection)
+
+
+def test_slicers_own_python_may_be_named_as_well(section, workbench, ui, monkeypatch):
+    python_slicer = Interpreter(Path(sys.executable), {})
+    monkeypatch.setattr(installing, "find_python_slicer", lambda home, environment: python_slicer)
+    ui.interpreterEdit.currentPath = sys.executable
+    assert workbench.interpreter_path() == sys.executable and all(getattr(ui, name).enabled for name in BUTTONS)
 
 
 def test_new_projects_go_where_a_person_said(section, workbench, ui, tmp_path, monkeypatch):
