@@ -8,31 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import qt
-import slicer
 
-from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from Testing.project.conftest import id_of, write_prediction
 from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.verdict import Finding, Verdict
 from VoxelAdvSegLib.panel import installing
 from VoxelAdvSegLib.panel.installation_section import InstallationSection
-from VoxelAdvSegLib.panel.workbench import Workbench
 
+SECTION = InstallationSection
 TEXT, SIZE = range(2)
-
-
-@pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene)
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = InstallationSection(ui, workbench)
-    yield made
-    made.clean_up()
 
 
 @pytest.fixture
@@ -44,15 +29,11 @@ def checks(workbench, monkeypatch):
 
 
 @pytest.fixture
-def project(section, workbench, tmp_path):
+def project(section, make_project, tmp_path):
     """One label, and one prediction that waits."""
-    workbench.create_project(tmp_path / "project")
-    image = write_scan(tmp_path / "scans" / "known.nrrd")
-    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
-    workbench.add_files([(image, label), write_scan(tmp_path / "scans" / "Aorta.nrrd", 1)])
-    case = next(case for case in workbench.project.cases if case.name == "Aorta")
-    workbench.project.record_prediction(case.id, write_prediction(tmp_path / "left"), model="runs/none", score=0.5)
-    return workbench.project
+    project = make_project(["known"], ["Aorta"])
+    project.record_prediction(id_of(project, "Aorta"), write_prediction(tmp_path / "left"), model="runs/1", score=0.5)
+    return project
 
 
 def test_the_verdict_names_cause_and_cure_and_the_report_is_copied(section, workbench, ui):
