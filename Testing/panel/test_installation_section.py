@@ -1,5 +1,6 @@
 """The section Installation: the check in words, what is installed on a click, settings, sample, stored files."""
 
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,29 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import qt
-import slicer
 
-from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from Testing.project.conftest import id_of, write_prediction
+from VoxelAdvSegLib.errors import ConfigError
+from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.verdict import Finding, Verdict
 from VoxelAdvSegLib.panel import installing
 from VoxelAdvSegLib.panel.installation_section import InstallationSection
-from VoxelAdvSegLib.panel.workbench import Workbench
 
+SECTION = InstallationSection
 TEXT, SIZE = range(2)
-
-
-@pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene)
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = InstallationSection(ui, workbench)
-    yield made
-    made.clean_up()
 
 
 @pytest.fixture
@@ -41,15 +29,11 @@ def checks(workbench, monkeypatch):
 
 
 @pytest.fixture
-def project(section, workbench, tmp_path):
+def project(section, make_project, tmp_path):
     """One label, and one prediction that waits."""
-    workbench.create_project(tmp_path / "project")
-    image = write_scan(tmp_path / "scans" / "known.nrrd")
-    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
-    workbench.add_files([(image, label), write_scan(tmp_path / "scans" / "Aorta.nrrd", 1)])
-    case = next(case for case in workbench.project.cases if case.name == "Aorta")
-    workbench.project.record_prediction(case.id, write_prediction(tmp_path / "left"), model="runs/none", score=0.5)
-    return workbench.project
+    project = make_project(["known"], ["Aorta"])
+    project.record_prediction(id_of(project, "Aorta"), write_prediction(tmp_path / "left"), model="runs/1", score=0.5)
+    return project
 
 
 def test_the_verdict_names_cause_and_cure_and_the_report_is_copied(section, workbench, ui):
@@ -175,6 +159,33 @@ def test_the_python_is_taken_when_it_is_one(section, workbench, ui, bed, tmp_pat
     assert ui.interpreterEdit.currentPath == sys.executable
     ui.interpreterEdit.currentPath = ""
     assert workbench.interpreter_path() == ""
+
+
+BUTTONS = ("installTorchButton", "installPackagesButton", "installWheelsButton")
+
+
+def test_nothing_is_offered_that_would_not_reach_the_python_that_works(section, workbench, ui, requirements):
+    ui.installationSection.collapsed = False
+    assert all(getattr(ui, name).enabled for name in BUTTONS)
+    assert not ui.elsewhereLabel.isVisibleTo(ui.installationSection)
+    ui.interpreterEdit.currentPath = sys.executable
+    assert not any(getattr(ui, name).enabled for name in BUTTONS)
+    assert ui.elsewhereLabel.isVisibleTo(ui.installationSection) and ui.elsewhereEdit.readOnly
+    python, _minus_m, pip, install, _minus_r, file = shlex.split(ui.elsewhereEdit.text)
+    assert (python, pip, install, file) == (sys.executable, "pip", "install", str(installing.REQUIREMENTS))
+    for install_it in (workbench.install_torch, workbench.install_packages):  # as from the Python console
+        with pytest.raises(ConfigError, match="would change nothing"):
+            install_it()
+    ui.interpreterEdit.currentPath = ""
+    assert all(getattr(ui, name).enabled for name in BUTTONS)
+    assert not ui.elsewhereEdit.isVisibleTo(ui.installationSection)
+
+
+def test_slicers_own_python_may_be_named_as_well(section, workbench, ui, monkeypatch):
+    python_slicer = Interpreter(Path(sys.executable), {})
+    monkeypatch.setattr(installing, "find_python_slicer", lambda home, environment: python_slicer)
+    ui.interpreterEdit.currentPath = sys.executable
+    assert workbench.interpreter_path() == sys.executable and all(getattr(ui, name).enabled for name in BUTTONS)
 
 
 def test_new_projects_go_where_a_person_said(section, workbench, ui, tmp_path, monkeypatch):

@@ -1,53 +1,30 @@
 """The section Models with the real workbench and model folders as the library writes them."""
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 import slicer
 import slicer.util
 
-from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from Testing.project.conftest import id_of, write_prediction, write_scan
 from Testing.project.test_models import add_run, real_model  # noqa: F401
-from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.models_section import ModelsSection
-from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.scene.segmentations import made_by
 from VoxelAdvSegLib.scene.segments import segment_mask, segment_names
 
+SECTION = ModelsSection
 NAME, DICE, LABELS, MADE = range(4)
 COLORS = ("Red", "Yellow")
 OLDER, NEWER = "20261125-101500", "20261125-111500"
 
 
 @pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), {**os.environ, "OMP_NUM_THREADS": "1"}))
-    made.threads = 1
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = ModelsSection(ui, workbench)
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def project(section, workbench, tmp_path, real_model):  # noqa: F811
+def project(section, workbench, make_project, real_model):  # noqa: F811
     """Two models; the newer one is damaged."""
-    workbench.create_project(tmp_path / "project")
-    image = write_scan(tmp_path / "scans" / "known.nrrd")
-    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
-    workbench.add_files([(image, label), write_scan(tmp_path / "scans" / "Aorta.nrrd", 1)])
-    add_run(workbench.project, real_model, OLDER)
-    add_run(workbench.project, real_model, NEWER)
-    (workbench.project.path / "runs" / NEWER / "model" / "model.json").write_text("{", encoding="utf-8")
+    project = make_project(["known"], ["Aorta"])
+    add_run(project, real_model, OLDER)
+    add_run(project, real_model, NEWER)
+    (project.path / "runs" / NEWER / "model" / "model.json").write_text("{", encoding="utf-8")
     workbench.notify("models")
-    return workbench.project
+    return project
 
 
 def select(section, bed, *runs):
@@ -84,7 +61,7 @@ def test_two_models_are_compared_on_a_volume(section, project, ui, bed):
 
 
 @pytest.fixture
-def compare(section, workbench, ui, bed, tmp_path):
+def compare(section, workbench, ui, bed, segmented, tmp_path):
     """compare(two model folders): a click on the button, and the volume, when both are through."""
 
     def go(older, newer):
@@ -100,12 +77,7 @@ def compare(section, workbench, ui, bed, tmp_path):
         assert ui.compareButton.enabled, ui.compareButton.toolTip
         ui.compareButton.click()
         assert not ui.compareButton.enabled and "running" in ui.compareButton.toolTip
-
-        def over():
-            workbench.turn()
-            return workbench.comparison and not workbench.is_segmenting and not workbench.behind
-
-        bed.wait_for(over, 60, "the comparison")
+        segmented()
         assert ui.compareButton.enabled
         return volume_node
 
@@ -145,8 +117,9 @@ def organ_id(node, name):
 
 
 def test_a_model_that_is_needed_is_deleted_after_a_second_question_only(section, project, workbench, ui, bed, tmp_path):
-    case = next(case for case in project.cases if case.name == "Aorta")
-    project.record_prediction(case.id, write_prediction(tmp_path / "left"), model=f"runs/{OLDER}", score=0.5)
+    project.record_prediction(
+        id_of(project, "Aorta"), write_prediction(tmp_path / "left"), model=f"runs/{OLDER}", score=0.5
+    )
     select(section, bed, OLDER)
     bed.answers.expect("message", "Cancel", "Delete the model")
     ui.deleteModelButton.click()

@@ -1,9 +1,6 @@
 """The section Project with the real workbench and a real project on the disk."""
 
-import os
-import sys
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,30 +10,24 @@ import slicer.util
 from PySide6 import QtCore, QtTest
 
 from Testing.panel.person import canceled, chose, typed
-from Testing.project.conftest import BOTH, LIVER, SPLEEN, write_layers, write_prediction, write_scan, write_segments
+from Testing.project.conftest import (
+    BOTH,
+    LIVER,
+    SPLEEN,
+    id_of,
+    write_layers,
+    write_prediction,
+    write_scan,
+    write_segments,
+)
 from VoxelAdvSegLib.data.facts import Finding
-from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.panel.project_section import ProjectSection
-from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.scene.editing import Correction
 from VoxelAdvSegLib.scene.segments import segment_ids, segment_mask, segment_names
 
+SECTION = ProjectSection
 FINDINGS, NAME, ROLE, STATE, SCORE, CHANGED = range(6)
 COLOR, ORGAN, CODE = range(3)
-
-
-@pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), dict(os.environ)))
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = ProjectSection(ui, workbench)
-    yield made
-    made.clean_up()
 
 
 @pytest.fixture
@@ -288,7 +279,7 @@ def test_findings_sort_by_the_worst_and_then_by_their_number(filled, workbench, 
 
 
 def test_a_click_on_the_heading_sorts_as_a_person_counts(filled, workbench, ui, bed):
-    filled.rename_case(next(case.id for case in filled.cases if case.name == "scan 0"), "scan 10")
+    filled.rename_case(id_of(filled, "scan 0"), "scan 10")
     workbench.notify("cases")
     header = bed.inside(ui.caseTable).horizontalHeader()
     place = QtCore.QPoint(header.sectionViewportPosition(NAME) + 5, 5)
@@ -302,9 +293,10 @@ def test_a_click_on_the_heading_sorts_as_a_person_counts(filled, workbench, ui, 
 
 
 def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
-    case = next(case for case in filled.cases if case.name == "scan 3")
     folder = write_prediction(tmp_path / "prediction")
-    filled.record_prediction(case.id, folder, model="runs/1", score=0.25, reason="the liver is doubtful")
+    filled.record_prediction(
+        id_of(filled, "scan 3"), folder, model="runs/1", score=0.25, reason="the liver is doubtful"
+    )
     workbench.notify("cases")
     row = row_of(ui.caseTable, "scan 3")
     assert [ui.caseTable.item(row, column).text() for column in (STATE, SCORE)] == ["predicted", "0.25"]
@@ -472,7 +464,7 @@ def test_moved_scans_are_found_again_with_one_answer(filled, workbench, ui, bed,
 
 
 def test_label_versions_are_told_in_words_and_an_earlier_one_comes_back(filled, workbench, section, ui, bed, tmp_path):
-    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    case_id = id_of(filled, "scan 0")
     filled.record_prediction(case_id, write_prediction(tmp_path / "prediction"), model="runs/1", score=0.5)
     corrected = write_segments(tmp_path / "corrected.seg.nrrd", {"liver": LIVER | SPLEEN})
     filled.accept(case_id, corrected, decision="corrected")
@@ -502,7 +494,7 @@ def test_label_versions_are_told_in_words_and_an_earlier_one_comes_back(filled, 
 
 
 def test_a_case_that_is_open_shows_the_restored_label_in_place_of_what_was_begun(filled, workbench, ui, bed, tmp_path):
-    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    case_id = id_of(filled, "scan 0")
     filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
     workbench.notify("cases")
     select(ui.caseTable, "scan 0")
@@ -527,7 +519,7 @@ def test_a_case_that_is_open_shows_the_restored_label_in_place_of_what_was_begun
 
 
 def test_an_excluded_case_is_refused_by_its_name(filled, workbench, ui, bed, tmp_path):
-    case_id = next(case.id for case in filled.cases if case.name == "scan 0")
+    case_id = id_of(filled, "scan 0")
     filled.accept(case_id, write_segments(tmp_path / "x.seg.nrrd", {"liver": SPLEEN}), decision="corrected")
     filled.set_role(case_id, "excluded")
     workbench.notify("cases")

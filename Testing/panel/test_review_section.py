@@ -1,31 +1,18 @@
 """The section Review with the real workbench: queue, keys, decisions, and what the next training is asked for."""
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 import slicer
 import slicer.util
 from PySide6 import QtCore, QtGui, QtTest
 
 from Testing.panel.person import canceled, typed
-from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
-from VoxelAdvSegLib.jobs.interpreter import Interpreter
+from Testing.project.conftest import id_of, write_prediction
 from VoxelAdvSegLib.panel.review_section import SHORTCUTS, ReviewSection
 from VoxelAdvSegLib.panel.train_form import TrainForm
-from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.scene.editing import Correction
 from VoxelAdvSegLib.scene.segments import segment_ids
 
 SCORES = {"Aorta": 0.8, "Bern": 0.2, "Chur": None}
-
-
-@pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), dict(os.environ)))
-    yield made
-    made.clean_up()
 
 
 @pytest.fixture
@@ -39,27 +26,15 @@ def section(ui, workbench):
 
 
 @pytest.fixture
-def project(section, workbench, tmp_path):
+def project(section, workbench, make_project, tmp_path):
     """Two labeled scans, and three with predictions that wait."""
-    scans = tmp_path / "scans"
-    pairs = [
-        (write_scan(scans / f"known {n}.nrrd", n), write_segments(scans / f"known {n}.seg.nrrd", BOTH))
-        for n in range(2)
-    ]
-    workbench.create_project(tmp_path / "project")
-    workbench.add_files([*pairs, *(write_scan(scans / f"{name}.nrrd", n) for n, name in enumerate(SCORES, 2))])
+    project = make_project(["known 0", "known 1"], SCORES)
     for name, score in SCORES.items():
         left = write_prediction(tmp_path / "left" / name)
         reason = f"{name}: the liver does not look like labeled scans"
-        workbench.project.record_prediction(
-            id_of(workbench.project, name), left, model="runs/none", score=score, reason=reason
-        )
+        project.record_prediction(id_of(project, name), left, model="runs/none", score=score, reason=reason)
     workbench.notify("cases")
-    return workbench.project
-
-
-def id_of(project, name):
-    return next(case.id for case in project.cases if case.name == name)
+    return project
 
 
 def draw(workbench):

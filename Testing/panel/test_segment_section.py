@@ -11,44 +11,20 @@ import slicer.util
 
 from Testing.jobs.conftest import FAKE_WORKER, JOB_EVENT
 from Testing.jobs.test_segment import DONE_FACTS, case_event
-from Testing.project.conftest import BOTH, write_prediction, write_scan, write_segments
+from Testing.project.conftest import id_of, write_prediction
 from Testing.project.test_models import add_run
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.protocol import CONTROL
 from VoxelAdvSegLib.panel.segment_section import SegmentSection
-from VoxelAdvSegLib.panel.workbench import Workbench
 
+SECTION = SegmentSection
 SURFACE = "Closed surface"  # Slicer's name of the representation
 
 
 @pytest.fixture
-def workbench(bed):
-    made = Workbench(slicer.mrmlScene, Interpreter(Path(sys.executable), {**os.environ, "OMP_NUM_THREADS": "1"}))
-    made.threads = 1
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = SegmentSection(ui, workbench)
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def project(workbench, tmp_path):
+def project(make_project):
     """One labeled and two unlabeled scans, no model."""
-    labeled = write_scan(tmp_path / "scans" / "known.nrrd")
-    label = write_segments(tmp_path / "scans" / "known.seg.nrrd", BOTH)
-    others = [write_scan(tmp_path / "scans" / f"{name}.nrrd", seed) for seed, name in enumerate(("Aorta", "Bern"), 1)]
-    workbench.create_project(tmp_path / "project")
-    workbench.add_files([(labeled, label), *others])
-    return workbench.project
-
-
-def id_of(project, name):
-    return next(case.id for case in project.cases if case.name == name)
+    return make_project(["known"], ["Aorta", "Bern"])
 
 
 def test_what_is_missing_is_said_one_after_the_other(section, workbench, ui, project, model_folder, bed):
@@ -77,7 +53,7 @@ def test_a_new_model_is_chosen_unless_a_person_chose_an_older_one(section, workb
     assert section.model() == first and ui.modelBox.count == 3
 
 
-def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui, project, model_folder, bed):
+def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui, project, model_folder, segmented):
     model_id = add_run(project, model_folder)
     workbench.notify("models")
     broken, good = id_of(project, "Aorta"), id_of(project, "Bern")
@@ -86,12 +62,7 @@ def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui
     workbench.observe(lambda what: phases.add(ui.segmentPhaseLabel.text) if what == "segmenting" else None)
     ui.segmentAllButton.click()
     assert ui.segmentRunningBox.isVisibleTo(ui.segmentSection) and not ui.segmentButton.enabled
-
-    def over():
-        workbench.turn()
-        return not workbench.is_segmenting and not workbench.behind
-
-    bed.wait_for(over, 60, "the queue")
+    segmented()
     assert project.case(good).state == "predicted" and project.case(broken).state == "not started"
     assert "Aorta" in ui.segmentReasonLabel.text and "Choose a volume" in ui.segmentReasonLabel.text
     assert any(phase.startswith("Scan 1 of 2") for phase in phases), phases
@@ -100,7 +71,9 @@ def test_one_broken_scan_is_named_and_the_others_are_done(section, workbench, ui
     assert ui.segmentAllButton.enabled
 
 
-def test_a_scan_at_work_is_skipped_and_the_next_one_done(section, workbench, ui, project, model_folder, tmp_path, bed):
+def test_a_scan_at_work_is_skipped_and_the_next_one_done(
+    section, workbench, ui, project, model_folder, tmp_path, bed, segmented
+):
     workbench._interpreter = Interpreter(Path(sys.executable), dict(os.environ), (str(FAKE_WORKER),))
     add_run(project, model_folder)
     workbench.notify("models")
@@ -126,18 +99,13 @@ def test_a_scan_at_work_is_skipped_and_the_next_one_done(section, workbench, ui,
     assert ui.skipCaseButton.isVisibleTo(ui.segmentSection) and ui.skipCaseButton.enabled
     ui.skipCaseButton.click()
     assert json.loads((folder / CONTROL).read_text(encoding="utf-8")) == {"skip": [first]}
-
-    def over():
-        workbench.turn()
-        return not workbench.is_segmenting and not workbench.behind
-
-    bed.wait_for(over, 60, "the queue")
+    segmented()
     assert [project.case(i).state for i in (first, second)] == ["not started", "predicted"]
     assert workbench.segmenting.cases[first].state == "skipped" and ui.segmentAllButton.enabled
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_surfaces_are_made_where_they_were_asked_for(section, workbench, ui, project, model_folder, bed, wanted):
+def test_surfaces_are_made_where_they_were_asked_for(section, workbench, ui, project, model_folder, wanted, segmented):
     ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
     add_run(project, model_folder)
     workbench.notify("models")
@@ -145,12 +113,7 @@ def test_surfaces_are_made_where_they_were_asked_for(section, workbench, ui, pro
     ui.volumeSelector.setCurrentNode(volume_node)
     ui.surfaceCheckBox.checked = wanted
     ui.segmentButton.click()
-
-    def over():
-        workbench.turn()
-        return workbench.result is not None and not workbench.is_segmenting
-
-    bed.wait_for(over, 60, "the segmentation")
+    segmented()
     node = workbench.result.segmentation_node
     assert node.GetSegmentation().ContainsRepresentation(SURFACE) is wanted
     filled = [organ.segment_id for organ in workbench.result.volumes if organ.voxels]

@@ -22,6 +22,7 @@ from VoxelAdvSegLib.jobs.pulse import read_pulse
 from VoxelAdvSegLib.panel.train_section import TrainSection
 from VoxelAdvSegLib.panel.workbench import Workbench
 
+SECTION = TrainSection
 PATIENCE = 60.0  # seconds until a test gives up; none waits that long when all is well
 VALIDATION = {
     "type": "validation", "step": 40, "final": False, "dice": {"ball": 0.8, "pebble": 0.6}, "mean": 0.7, "best": True,
@@ -50,13 +51,6 @@ def workbench(bed, tmp_path, children):
     made.create_project(tmp_path / "project")
     scans = [write_scan(tmp_path / f"scan {number}.nrrd", seed=number) for number in range(3)]
     made.add_files([(scans[0], write_segments(tmp_path / "label.seg.nrrd", BOTH)), *scans[1:]])
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def section(ui, workbench):
-    made = TrainSection(ui, workbench)
     yield made
     made.clean_up()
 

@@ -77,6 +77,10 @@ def write_prediction(folder: Path, masks: Masks = BOTH) -> Path:
     return folder
 
 
+def id_of(project: Project, name: str) -> str:
+    return next(case.id for case in project.cases if case.name == name)
+
+
 @pytest.fixture
 def project(tmp_path):
     with Project.create(tmp_path / "project", "Lebern") as project:

@@ -78,6 +78,11 @@ class InstallationSection:
         checking = job is not None and job.verdict is None
         ui.checkInstallationButton.enabled = not checking
         ui.copyReportButton.enabled = job is not None and job.verdict is not None
+        command = self.workbench.command_elsewhere()
+        for name in ("installTorchButton", "installPackagesButton", "installWheelsButton"):
+            getattr(ui, name).enabled = not command
+        ui.elsewhereLabel.visible = ui.elsewhereEdit.visible = bool(command)
+        ui.elsewhereEdit.text = command
         has_project = self.workbench.project is not None
         ui.refreshStorageButton.enabled = has_project
         ui.cleanButton.enabled = has_project and bool(self._kinds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from slicer.i18n import tr as _
 
 import VoxelAdvSegLib
 from VoxelAdvSegLib.errors import ConfigError, RunError
-from VoxelAdvSegLib.jobs.interpreter import own_interpreter
+from VoxelAdvSegLib.jobs.interpreter import find_python_slicer, own_interpreter
 from VoxelAdvSegLib.jobs.probe import ProbeJob
 from VoxelAdvSegLib.jobs.protocol import ProbeRequest
 from VoxelAdvSegLib.jobs.verdict import device_verdict, time_estimate
@@ -83,8 +84,34 @@ class Installing(Keeping):
 
     # --- mending ------------------------------------------------------------------------------
 
+    def command_elsewhere(self) -> str:
+        """What installs the packages into the Python that a person named; "" where that is Slicer's own.
+
+        The install methods reach Slicer's own Python alone.
+        """
+        named = self.interpreter_path()
+        if not named or Path(named).absolute() == self._slicers_python():
+            return ""
+        return f'"{named}" -m pip install -r "{REQUIREMENTS}"'
+
+    @staticmethod
+    def _slicers_python() -> Path | None:
+        try:  # links are not followed: a virtual environment's Python is a link to another
+            return find_python_slicer(slicer.app.slicerHome, os.environ).path.absolute()
+        except ConfigError:
+            return None
+
+    def _check_reach(self) -> None:
+        command = self.command_elsewhere()
+        if command:
+            raise ConfigError(
+                _("another Python works for this extension: installing into Slicer would change nothing"),
+                file=self.interpreter_path(), do=_("run {command}").format(command=command),
+            )  # fmt: skip
+
     def install_torch(self) -> None:
         """By the PyTorch extension, which knows the build for this computer. Raises ConfigError without it."""
+        self._check_reach()
         try:
             import PyTorchUtils  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError as error:
@@ -99,7 +126,7 @@ class Installing(Keeping):
         self._forget_probe()
 
     def install_packages(self) -> bool:
-        """The packages that are missing, after a question; False when it is declined. Raises RunError."""
+        """The packages that are missing, after a question; False when it is declined. Raises RunError, ConfigError."""
         return self._install(self.missing_packages(), [])
 
     def install_from_folder(self, folder: str | Path) -> bool:
@@ -127,6 +154,7 @@ class Installing(Keeping):
         return missing
 
     def _install(self, requirements: Sequence[str], options: Sequence[str]) -> bool:
+        self._check_reach()
         if not requirements:
             return True
         if not dialogs.agreed(_("Install these packages into Slicer?") + "\n" + "\n".join(requirements)):
