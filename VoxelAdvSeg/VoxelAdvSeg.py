@@ -237,16 +237,18 @@ class VoxelAdvSegLogic(ScriptedLoadableModuleLogic):
 
 
 class VoxelAdvSegTest(ScriptedLoadableModuleTest):
-    """The self-test inside Slicer: Testing/slicer has the cases."""
+    """The self-test inside Slicer: Testing/in_slicer has the cases."""
 
     def runTest(self):
         import unittest
 
-        folder = Path(__file__).resolve().parents[1] / "Testing" / "slicer"
+        folder = Path(__file__).resolve().parents[1] / "Testing" / "in_slicer"
         if not folder.is_dir():
             self.delayDisplay(_("The tests are not part of an installed extension; run them from the source tree."))
             return
-        found = unittest.defaultTestLoader.discover(str(folder), pattern="*_in_slicer.py")
+        for name in [path.stem for path in folder.glob("*.py")]:
+            sys.modules.pop(name, None)  # Reload and Test shall run what the files say now
+        found = unittest.TestLoader().discover(str(folder), pattern="*_in_slicer.py")
         result = unittest.TextTestRunner(verbosity=2).run(found)
         if not result.wasSuccessful() or not result.testsRun:
             raise RuntimeError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed")

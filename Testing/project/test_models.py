@@ -63,6 +63,12 @@ def test_a_model_is_listed_with_what_it_is(project, trained):
     assert project.run(RUN).has_model
 
 
+def test_a_canceled_training_has_no_model_also_when_it_had_time_to_write_one(project, trained):
+    assert [model.id for model in project.models()] == [trained]
+    (project.path / trained / "CANCELLED").touch()
+    assert project.models() == () and not project.run(RUN).has_model
+
+
 def test_a_model_has_the_name_that_a_person_gives_it(project, trained):
     project.rename_model(trained, " Leber 3 ")
     project.close()

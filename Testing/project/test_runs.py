@@ -97,6 +97,13 @@ def test_a_cancelled_run_is_no_interruption(tmp_path):
     assert read_run(folder).state == "cancelled"
 
 
+def test_a_run_that_ended_while_it_was_cancelled_is_cancelled(tmp_path):
+    folder = write_diary(tmp_path, START, STEP, END)
+    (folder / "CANCELLED").touch()
+    run = read_run(folder)
+    assert (run.state, run.reason, run.dice) == ("cancelled", "", {})
+
+
 def test_junk_in_a_diary_is_passed_over(tmp_path):
     folder = write_diary(tmp_path, START, STEP)
     with (folder / "events.jsonl").open("ab") as file:

@@ -49,11 +49,14 @@ class Model:
 
 
 def list_models(project: Project) -> tuple[Model, ...]:
-    """Newest training first, then the imported ones by name. Weights are not read."""
+    """Newest training first, then the imported ones by name. Weights are not read.
+
+    A canceled training has no model, even where its process had the time to write one.
+    """
     trained = [
         _read(project, f"{runs.FOLDER}/{folder.name}", folder / "model", "trained here")
         for folder in reversed(runs.run_folders(project.path))
-        if (folder / "model" / ABOUT).is_file()
+        if (folder / "model" / ABOUT).is_file() and not (folder / runs.CANCELLED).exists()
     ]
     place = project.path / FOLDER
     folders = sorted(place.iterdir()) if place.is_dir() else []

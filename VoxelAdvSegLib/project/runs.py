@@ -115,11 +115,14 @@ def read_run(folder: Path, alive: Alive | None = None) -> Run:
         elif kind == "error":
             over, cause = "failed", _cause(str(event.get("text", "")))
     state = over or _unfinished(folder, first is not None, written, alive)
+    if state == "finished" and (folder / CANCELLED).exists():
+        state = "cancelled"  # the person was faster than the end, and wants nothing of it
     return Run(
         id=folder.name, path=folder, state=state, step=step, steps=steps,
         started=None if first is None else _number(first.get("time")), ended=last if over else None,
         cause=cause if state == "failed" else "", reason=reason if state == "finished" else "",
-        dice=dice if state == "finished" else {}, has_model=(folder / "model" / "model.json").is_file(),
+        dice=dice if state == "finished" else {},
+        has_model=state != "cancelled" and (folder / "model" / "model.json").is_file(),
     )  # fmt: skip
 
 
