@@ -213,6 +213,14 @@ class VoxelAdvSegLogic(ScriptedLoadableModuleLogic):
         """Ends the training gracefully: its best model is kept."""
         self.workbench.stop_training()
 
+    def findOut(self, waitForCompletion=False):
+        """Whether the unlabeled scans of the newest training helped; the answer when it was waited for.
+
+        Trains once more without them, so it takes about as long as that training did.
+        """
+        self.workbench.find_out(wait=waitForCompletion)
+        return self.workbench.verdict() if waitForCompletion else None
+
     def segment(self, volumeNode, model=None, waitForCompletion=False):
         """Segments a volume with a model (None: the newest); the node of the result when it was waited for."""
         self.workbench.segment(volumeNode, model, wait=waitForCompletion)

@@ -17,7 +17,7 @@ from VoxelAdvSegLib.jobs.job import JobState
 from VoxelAdvSegLib.jobs.protocol import SegmentCase, SegmentRequest
 from VoxelAdvSegLib.jobs.segment import DONE, CaseProgress, SegmentJob
 from VoxelAdvSegLib.panel.bench import SIDES
-from VoxelAdvSegLib.panel.training import Training
+from VoxelAdvSegLib.panel.comparing import Comparing
 from VoxelAdvSegLib.project.models import Model
 from VoxelAdvSegLib.scene.maps import MapOverlay, add_map, read_map, show_legend
 from VoxelAdvSegLib.scene.nodes import Handle
@@ -67,7 +67,7 @@ class _Order:
     result: Result | None = None
 
 
-class Segmenting(Training):
+class Segmenting(Comparing):
     """The part with the segmentation: one job at a time."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -15,6 +15,7 @@ from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.plot import Plot
 from VoxelAdvSegLib.panel.train_form import TrainForm
 from VoxelAdvSegLib.panel.train_log import TrainLog
+from VoxelAdvSegLib.panel.verdict_box import VerdictBox
 from VoxelAdvSegLib.panel.workbench import Workbench
 from VoxelAdvSegLib.scene.nodes import is_alive
 
@@ -30,6 +31,7 @@ class TrainSection:
         self.workbench = workbench
         self.form = TrainForm(ui, workbench)
         self.log = TrainLog(ui.trainLog)
+        self.verdict = VerdictBox(ui, workbench)
         self.plot = Plot(ui.plotContainer, "VoxelAdvSegTraining")
         self.clock = qt.QTimer()
         self.clock.interval = CLOCK_MS
@@ -69,11 +71,13 @@ class TrainSection:
     def refresh(self, what: str = "all") -> None:
         if what == "progress":
             self._show_work()
+            self.verdict.show_progress()
         elif what in ("all", "project", "cases", "training", "models", "installation", "scene"):
             self.form.fill_models()
             self.form.fill_devices()
             self._show_form()
             self._show_work()
+            self.verdict.refresh()
 
     @property
     def running(self) -> TrainJob | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from VoxelAdvSegLib.jobs.job import JobState
+from VoxelAdvSegLib.jobs.job import Job, JobState
 from VoxelAdvSegLib.jobs.protocol import CANCELLED, STOP
 from VoxelAdvSegLib.jobs.train import TrainJob
 from VoxelAdvSegLib.panel.words import duration
@@ -16,7 +16,7 @@ def is_canceled(job: TrainJob) -> bool:
     return (job.folder / CANCELLED).exists()
 
 
-def is_stopping(job: TrainJob) -> bool:
+def is_stopping(job: Job) -> bool:
     """Whether a person has asked for its end."""
     return job.state is JobState.STOPPING or (job.folder / STOP).exists()
 
@@ -40,7 +40,7 @@ def heartbeat_text(job: TrainJob) -> str:
     return _("starting") if age is None else _("alive {age} ago").format(age=duration(age))
 
 
-def time_left_text(job: TrainJob) -> str:
+def time_left_text(job: Job) -> str:
     left = job.seconds_left
     return _("Time left: not known yet") if left is None else _("Time left: {time}").format(time=duration(left))
 

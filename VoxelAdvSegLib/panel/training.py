@@ -22,7 +22,7 @@ from VoxelAdvSegLib.scene.previews import LivePreview
 
 CHART_SECONDS = 0.7  # between two drawings of a chart
 CHARTS = {"losses": loss_chart, "dice": dice_chart, "discriminator": discriminator_chart}
-SUPERVISED = "supervised"
+METHOD, SUPERVISED = "voxel_adversarial", "supervised"
 FEWEST_TO_SET_ASIDE = 4  # labeled scans, of which one in five scores the models
 
 
@@ -41,7 +41,7 @@ class Training(Gathering):
 
     # --- asking -------------------------------------------------------------------------------
 
-    def can_train(self, method: str = "voxel_adversarial") -> str:
+    def can_train(self, method: str = METHOD) -> str:
         """ "" when a training can begin, else what is missing, in a sentence."""
         if self.project is None:
             return _("Make or open a project first.")
@@ -59,7 +59,7 @@ class Training(Gathering):
         steps: int | None = None,
         start_from: str | None = None,
         preset: str = "auto",
-        method: str = "voxel_adversarial",
+        method: str = METHOD,
         settings: Mapping[str, Any] | None = None,
         seed: int | None = None,
         device: str = "auto",
