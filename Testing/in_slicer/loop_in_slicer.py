@@ -17,7 +17,7 @@ class LoopInSlicer(PanelCase):
         for kind, place in (("images", "imagesTr"), ("labels", "labelsTr")):
             (scans / kind).rename(scans / place)
         self.short_form()
-        with self.choosing("choose_folder", scans):
+        with self.answering("choose_folder", str(scans)):
             self.click("addFolderButton")
         roles = [case.role for case in self.workbench.project.cases]
         self.assertEqual((roles.count("labeled"), roles.count("unlabeled")), (4, 8))
@@ -73,7 +73,8 @@ class LoopInSlicer(PanelCase):
             self.click("nextCaseButton")
             case_id = self.workbench.review.case.id
             self.assertEqual(case_id, waiting.pop(0))  # the least certain one first
-            self.click(button)
+            with self.answering("ask_text", "the lower border"):  # a flag asks for its reason
+                self.click(button)
             self.assertIsNone(self.workbench.review)
             self.assertEqual(project.case(case_id).state, state)
         self.assertFalse(self.ui.acceptButton.enabled)

@@ -92,11 +92,11 @@ class PanelCase(unittest.TestCase):
         """What the panel says of its gray buttons."""
         return " / ".join(label.text for label in (self.ui.trainReasonLabel, self.ui.segmentReasonLabel))
 
-    def choosing(self, question, path):
-        """A context in which the dialog `choose_folder` or `choose_file` is answered: one click."""
+    def answering(self, question, answer):
+        """A context in which a dialog (choose_folder, ask_text ...) gets this answer: one click."""
         self.clicks += 1
         dialogs = sys.modules["VoxelAdvSegLib.panel.dialogs"]  # as the panel sees it, also after a reload
-        return mock.patch.object(dialogs, question, lambda *_: str(path))
+        return mock.patch.object(dialogs, question, lambda *_: answer)
 
     def wait(self, condition, what, seconds=PATIENCE):
         """Lets Slicer run until the condition holds."""

@@ -49,6 +49,16 @@ def test_undecided_looks_labeled_enough():
     assert at == above > case_certainty({"a": organ()}, {"a": 0.4}, 2).score
 
 
+def test_a_network_that_is_sure_of_everything_is_still_ranked_by_what_looks_labeled():
+    """Probabilities of 0.0001 and 0.9999 say nothing; then the discriminator tells the cases apart."""
+    sure = {"liver": organ(0.9999, 0.9999), "spleen": organ(0.9999, 0.9999)}
+    looks = [{"liver": 0.6, "spleen": spleen} for spleen in (0.05, 0.2, 0.45)]
+    found = [case_certainty(sure, one, 3) for one in looks]
+    scores = [one.score for one in found]
+    assert scores == sorted(scores) and scores[0] < 0.6 < scores[2]
+    assert {(one.organ, one.measure) for one in found} == {("spleen", "looks labeled")}
+
+
 probability = st.floats(0, 1)
 
 

@@ -24,6 +24,7 @@ from VoxelAdvSegLib.panel.samples import load_sample  # noqa: E402
 
 SECTIONS = ("project", "train", "segment", "review", "models", "installation")
 SHORT = {"patch": "32,32,32", "filters": 8}
+NO_TORCH = "raise ModuleNotFoundError('No module named torch', name='torch')\n"
 COUNTS = {"training": (3, 1), "unlabeled": (4, 4), "validation": (2, 0)}
 OF_DOCUMENTS = {"training": "2_running_train", "review": "5_review_review", "project": "1_project_project",
                 "segment": "4_segmented_segment"}  # fmt: skip
@@ -59,39 +60,74 @@ def run(folder, steps):
             workbench.threads = 1
             camera = Photographer(bed, widget, folder)
             camera.take("0_empty")
-
-            workbench.create_project(place / "Abdomen")
-            workbench.add_manifest(write_phantoms(place / "scans", counts=COUNTS, voxel_factor=1.5))
-            workbench.project.findings()
-            workbench.check_installation(wait=True)
-            bed.process(0.2)
-            camera.take("1_project", "project", "train", "installation")
-
-            workbench.train(steps=steps, settings=SHORT, seed=0)
-            bed.wait_for(lambda: (workbench.training.step or 0) >= 0.6 * steps, 900, "the training")
-            bed.process(1.0)
-            camera.take("2_running", "train")
-            bed.wait_for(lambda: workbench.training.state.is_over and not workbench.behind, 900, "its end")
-            bed.process(1.0)
-            camera.take("3_finished", "train", "models")
-
-            widget.ui.volumeSelector.setCurrentNode(load_sample(slicer.mrmlScene))
-            workbench.segment(widget.ui.volumeSelector.currentNode(), wait=True)
-            bed.process(0.2)
-            camera.take("4_segmented", "segment")
-            workbench.segment_cases(wait=True)
-            workbench.next_case()
-            bed.process(0.2)
-            camera.take("5_review", "project", "review")
-
-            workbench.accept()
-            workbench.train(steps=4, settings={**SHORT, "lr": 1e30}, seed=0)
-            bed.wait_for(lambda: workbench.training.state.is_over and not workbench.behind, 300, "a failure")
-            bed.process(0.5)
-            camera.take("6_error", "train")
+            at_work(bed, workbench, camera, place, steps)
+            failures(bed, workbench, camera, place)
             return camera.pictures
         finally:
             bed.close()
+
+
+def at_work(bed, workbench, camera, place, steps):
+    """Every section in use, those that have work while it runs, and when it is done."""
+    workbench.create_project(place / "Abdomen")
+    workbench.add_manifest(write_phantoms(place / "scans", counts=COUNTS, voxel_factor=1.5))
+    workbench.project.findings()
+    workbench.check_installation()
+    camera.take("2_running", "installation")
+    bed.wait_for(lambda: workbench.installation.verdict is not None and not workbench.behind, 120, "the check")
+    bed.process(0.2)
+    camera.take("1_project", "project", "train", "installation")
+
+    workbench.train(steps=steps, settings=SHORT, seed=0)
+    bed.wait_for(lambda: (workbench.training.step or 0) >= 0.6 * steps, 900, "the training")
+    bed.process(1.0)
+    camera.take("2_running", "train")
+    wait_for_training(bed, workbench)
+    camera.take("3_finished", "train", "models")
+
+    camera.widget.ui.volumeSelector.setCurrentNode(load_sample(slicer.mrmlScene))
+    workbench.segment(camera.widget.ui.volumeSelector.currentNode(), wait=True)
+    bed.process(0.2)
+    camera.take("4_segmented", "segment")
+    workbench.segment_cases()
+    bed.wait_for(lambda: workbench.segmenting.current is not None, 120, "the queue")
+    camera.take("2_running", "segment")
+    bed.wait_for(lambda: not workbench.is_segmenting and not workbench.behind, 300, "the end of the queue")
+    workbench.next_case()
+    bed.process(0.2)
+    camera.take("5_review", "project", "review")
+    workbench.accept()
+
+
+def failures(bed, workbench, camera, place):
+    """What each section says when something is wrong. Review shows no failure of its own."""
+    workbench.train(steps=4, settings={**SHORT, "lr": 1e30}, seed=0)
+    wait_for_training(bed, workbench)
+    camera.take("6_error", "train")
+
+    broken = next(case for case in workbench.project.cases if case.role == "unlabeled")
+    broken.image.write_bytes(b"no scan")
+    workbench.segment_cases(ids=[broken.id])
+    bed.wait_for(lambda: not workbench.is_segmenting and not workbench.behind, 120, "a failure")
+    workbench.project.findings()
+    workbench.notify("cases")
+    camera.take("6_error", "segment", "project")
+
+    (workbench.project.model(workbench.default_model()).path / "model.json").write_text("{", encoding="utf-8")
+    workbench.notify("models")
+    camera.take("6_error", "models")
+
+    (place / "torch.py").write_text(NO_TORCH, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    workbench._interpreter = Interpreter(Path(sys.executable), environment)
+    workbench.check_installation(wait=True)
+    bed.process(0.2)
+    camera.take("6_error", "installation")
+
+
+def wait_for_training(bed, workbench):
+    bed.wait_for(lambda: workbench.training.state.is_over and not workbench.behind, 900, "the end of the training")
+    bed.process(1.0)
 
 
 def main():

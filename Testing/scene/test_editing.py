@@ -64,6 +64,20 @@ def test_draw_erase_undo_redo(scene, grid, moved):
     correction.close()
 
 
+def test_a_click_outside_the_image_changes_nothing(scene):
+    volume = add_volume(scene, matrix=GRIDS["oblique"])
+    theirs = add_segmentation(scene, volume)
+    correction = Correction(scene, theirs, volume)
+    assert correction.draw_ball("a", (5000.0, -4000.0, 3000.0), 4.0) == 0
+    assert correction.erase_ball("a", (float("inf"), 0.0, 0.0), 4.0) == 0
+    assert np.array_equal(segment_mask(theirs, "a", volume), LABELS == 1)
+    center = place(volume, (0, 0, 0))  # half of the ball is outside
+    drawn = correction.draw_ball("a", center, 3.0)
+    assert 0 < drawn < LABELS.size and segment_mask(theirs, "a", volume).shape == LABELS.shape
+    assert segment_mask(theirs, "a", volume).sum() == (LABELS == 1).sum() + drawn
+    correction.close()
+
+
 def test_a_segment_is_set_and_neighbours_are_overwritten_as_in_the_editor(scene):
     volume = add_volume(scene)
     organs = (Organ("a", 1, (1, 2, 3)), Organ("b", 2, (4, 5, 6)))

@@ -244,6 +244,8 @@ class Course:
             p.best, p.best_step = mean, p.step
             save_checkpoint(self.folder.best, self.method.networks, {}, vars(p))
         self.tell("validation", step=p.step, dice=by_organ, mean=mean, cases=len(cases), best=is_best, final=final)
+        for text in self._watch.look_at_scores(by_organ, p.step, p.total):
+            self.tell("message", level="warning", text=text)
         return {**by_organ, "mean": mean}
 
     def _recalibrate(self, passes: int) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 PATIENCE = 500  # steps that a sign must last (method.md 1.4)
 COLLAPSED_COSINE = 0.99
 CHANCE_MARGIN = 0.03
+NOTHING_FOUND = 0.01  # Dice of an organ up to which nothing of it is found
+EARLY, EARLY_STEPS = 1 / 3, 200  # share and steps of a run in which that is no sign yet
 
 # name of the observed value: when it is a sign, and what it means
 SIGNS = {
@@ -42,3 +44,17 @@ class Watch:
                 self.told.add(name)
                 messages.append(text)
         return messages
+
+    def look_at_scores(self, dice: Mapping[str, float | None], step: int, total: int) -> list[str]:
+        """What is to be said after a validation: organs that are never found, each named once."""
+        if step < max(EARLY * total, EARLY_STEPS):
+            return []
+        lost = [name for name, score in dice.items() if score is not None and score <= NOTHING_FOUND]
+        new = [name for name in lost if name not in self.told]
+        self.told.update(new)
+        if not new:
+            return []
+        return [
+            f"After {step} of {total} steps nothing of {', '.join(new)} is found on the validation scans (Dice 0). "
+            "Check the labels of the scans; when they are right, label more scans or train longer."
+        ]
