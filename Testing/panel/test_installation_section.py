@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import qt
+import slicer.util
+from panel_bed.screenshots import assert_texts_fit
 
 from Testing.project.conftest import id_of, write_prediction
 from VoxelAdvSegLib.errors import ConfigError
@@ -179,6 +181,18 @@ def test_nothing_is_offered_that_would_not_reach_the_python_that_works(section, 
     ui.interpreterEdit.currentPath = ""
     assert all(getattr(ui, name).enabled for name in BUTTONS)
     assert not ui.elsewhereEdit.isVisibleTo(ui.installationSection)
+
+
+def test_long_sentences_do_not_widen_the_panel(form, section, ui):
+    """In Slicer a section that is wider than the panel brings a scroll bar."""
+    for name in ("project", "train", "segment", "review", "models", "installation"):
+        getattr(ui, f"{name}Section").collapsed = False
+    ui.interpreterEdit.currentPath = sys.executable
+    labels = [label for label in slicer.util.findChildren(form, className="QLabel") if label.wordWrap]
+    for label in labels:
+        label.text = "A sentence that says what is missing. " * 8
+    assert ui.elsewhereLabel.isVisibleTo(form) and len(labels) > 10
+    assert_texts_fit(form)
 
 
 def test_slicers_own_python_may_be_named_as_well(section, workbench, ui, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import qt
 import slicer
 import slicer.util
+from panel_bed.screenshots import assert_texts_fit
 from PySide6 import QtCore, QtTest
 
 from Testing.panel.person import canceled, chose, typed
@@ -292,6 +293,14 @@ def test_a_click_on_the_heading_sorts_as_a_person_counts(filled, workbench, ui, 
     assert names[0] == ["scan 1", "scan 2", "scan 3", "scan 4", "scan 10"] and names[1] == names[0][::-1]
 
 
+def test_names_are_readable_in_a_narrow_panel(form, filled, workbench, ui):
+    filled.rename_case(id_of(filled, "scan 3"), "Pancreas, venous phase, 2026-11")
+    workbench.notify("cases")
+    assert_texts_fit(form)
+    needed = ui.caseTable.fontMetrics().horizontalAdvance("Pancreas, venous phase, 2026-11")
+    assert ui.caseTable.columnWidth(NAME) > needed
+
+
 def test_score_and_state_follow_a_prediction(filled, workbench, ui, tmp_path):
     folder = write_prediction(tmp_path / "prediction")
     filled.record_prediction(
@@ -347,7 +356,8 @@ def test_the_check_puts_icons_and_plain_words(section, workbench, ui, bed, tmp_p
     ui.addFolderButton.click()
     ui.checkDataButton.click()
     item = ui.caseTable.item(row_of(ui.caseTable, "overlap"), FINDINGS)
-    assert int(item.text()) >= 1 and not item.icon().isNull() and "overlap" in item.toolTip()
+    assert int(item.text()) >= 1 and not item.icon().isNull()
+    assert "Organs overlap in 18 voxels. What to do: nothing, if they are few" in item.toolTip()
     assert "Rest the pointer" in ui.doctorLabel.text
     assert any("Checking" in text for text in bed.status_messages)
 

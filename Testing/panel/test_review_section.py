@@ -48,6 +48,7 @@ def press(bed, window, keys):
     """A key as the window system gives it to a window: Qt looks among the shortcuts first."""
     combination = QtGui.QKeySequence(keys)[0]
     QtTest.QTest.keyClick(bed.inside(window), QtCore.Qt.Key(combination.key()), combination.keyboardModifiers())
+    QtTest.QTest.keyRelease(bed.inside(window), QtCore.Qt.Key.Key_Shift)  # else Qt takes it for held down
 
 
 def names(table):

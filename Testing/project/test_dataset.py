@@ -96,7 +96,7 @@ def test_why_a_training_cannot_start_is_said(tmp_path, filled, project):
     (unlabeled,) = project.add_files([other]).added
     assert project.can_train() == ""
     other.rename(tmp_path / "moved.nrrd")
-    assert project.can_train() == "The scan of other is no longer at its place: put it back, or exclude the case."
+    assert project.can_train().startswith("The scan of other is no longer at its place: put it back, find it again")
     project.set_role(unlabeled, "excluded")
     assert project.can_train(unlabeled=False) == ""
 

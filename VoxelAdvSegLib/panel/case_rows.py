@@ -37,9 +37,16 @@ def _findings_cell(findings: Sequence[Finding]) -> Cell:
     if not findings:
         return Cell(tip=_("Nothing was found."), order=(0, 0))
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-    tip = "\n".join(" ".join(part for part in (f.message, f.do) if part) for f in ordered)
+    tip = "\n".join(_sentences(finding) for finding in ordered)
     worst = len(SEVERITIES) - SEVERITIES.index(ordered[0].severity)
     return Cell(str(len(findings)), tip, icon=ordered[0].severity, order=(worst, len(findings)))
+
+
+def _sentences(finding: Finding) -> str:
+    """What was found, and what to do, as a person would say it."""
+    message = finding.message[:1].upper() + finding.message[1:].rstrip(".")
+    words = _("{message}. What to do: {do}.") if finding.do else "{message}."
+    return words.format(message=message, do=finding.do.rstrip("."))
 
 
 def local_time(iso: str) -> str:
@@ -61,7 +68,7 @@ def roles_text(cases: Sequence[Case]) -> str:
 
 def check_text(cases: Sequence[Case], findings: Mapping[str, Sequence[Finding]]) -> str:
     """What the check found: first what concerns all cases, then how many have what."""
-    of_all = [f"{finding.message} {finding.do}".strip() for finding in findings.get("", ())]
+    of_all = [_sentences(finding) for finding in findings.get("", ())]
     known = {case.id for case in cases}
     worst = [
         min(SEVERITIES.index(f.severity) for f in found) for case_id, found in findings.items()

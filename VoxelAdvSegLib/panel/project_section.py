@@ -25,7 +25,6 @@ from VoxelAdvSegLib.project.adding import Added
 from VoxelAdvSegLib.project.project import Project
 from VoxelAdvSegLib.project.records import ROLES, Case
 
-NAME_COLUMN = 1
 NEEDS_PROJECT = ("addOrganButton", "checkDataButton", "organTable", "caseTable")
 BEGINNINGS = (
     "newProjectButton", "openProjectButton", "addFolderButton", "addSceneButton", "addDicomButton", "addManifestButton",
@@ -39,7 +38,7 @@ class ProjectSection:
     def __init__(self, ui: Any, workbench: Workbench) -> None:
         self.ui = ui
         self.workbench = workbench
-        self.cases = Table(ui.caseTable, NAME_COLUMN)
+        self.cases = Table(ui.caseTable)
         self.organs = OrganList(ui, workbench)
         self.menu = CaseMenu(ui, workbench, self.selected_cases, self.check)
         self.busy = False

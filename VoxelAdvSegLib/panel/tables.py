@@ -39,14 +39,17 @@ class Table:
     A widget that may be sorted is sorted here: Qt would know the texts alone, and "10" before "2".
     """
 
-    def __init__(self, widget: Any, stretch: int) -> None:
-        """stretch: the column that takes the room that is left."""
+    def __init__(self, widget: Any, stretch: int | None = None) -> None:
+        """stretch: the column that takes the room that is left, and gives room where there is too little.
+
+        None: every column is as wide as its texts; where there is too little room, the table scrolls.
+        """
         self.widget = widget
         self.rows: tuple[Row, ...] = ()  # as they stand on the screen
         self.filling = False
         widget.verticalHeader().setVisible(False)
         header = widget.horizontalHeader()
-        header.setStretchLastSection(False)
+        header.setStretchLastSection(stretch is None)
         for column in range(widget.columnCount):
             mode = qt.QHeaderView.Stretch if column == stretch else qt.QHeaderView.ResizeToContents
             header.setSectionResizeMode(column, mode)

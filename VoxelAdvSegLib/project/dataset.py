@@ -78,7 +78,10 @@ def what_is_missing(project: Project, unlabeled: bool) -> str:
         return "There is no unlabeled case: add scans without labels."
     for case in project.cases:
         if case.role != "excluded" and not case.image.exists():
-            return f"The scan of {case.name} is no longer at its place: put it back, or exclude the case."
+            return (
+                f"The scan of {case.name} is no longer at its place: "
+                "put it back, find it again by Case under Project, or exclude the case."
+            )
     in_use = {case.id: case for case in project.cases if case.role != "excluded"}
     bad = [case_id for case_id, found in findings.known(project).items()
            if case_id in in_use and any(finding.severity == "error" for finding in found)]  # fmt: skip

@@ -139,7 +139,18 @@ def _in_plain_words(project: Project, finding: Finding) -> Finding:
 def _missing(case: LabeledCase | UnlabeledCase, role: str) -> Looked:
     missing = case.image if not case.image.exists() else case.label if isinstance(case, LabeledCase) else case.image
     message = f"the file is no longer at its place: {missing}"
-    return Looked(None, (Finding("error", message, "put it back, or exclude the case", case.name, role),))
+    return Looked(
+        None,
+        (
+            Finding(
+                "error",
+                message,
+                "put it back, find it again by Case under Project, or exclude the case",
+                case.name,
+                role,
+            ),
+        ),
+    )
 
 
 def _key(case: LabeledCase | UnlabeledCase, organs: tuple[str, ...]) -> str:
