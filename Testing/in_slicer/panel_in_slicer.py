@@ -31,6 +31,7 @@ class PanelInSlicer(PanelCase):
     def test_a_closed_scene_leaves_no_volume_chosen_and_the_next_one_is_taken(self):
         node = self.loaded_volume()
         self.assertIs(self.ui.volumeSelector.currentNode(), node)
+        self.assertIs(self.widget.logic.getParameterNode().inputVolume, node)
         slicer.mrmlScene.Clear(0)
         self.assertIsNone(self.ui.volumeSelector.currentNode())
         other = self.loaded_volume()

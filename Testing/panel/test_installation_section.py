@@ -137,6 +137,13 @@ def test_a_failed_install_is_told_with_its_cause(section, requirements, ui, chec
     assert "use a folder of packages" in bed.answers.asked[-1].text
 
 
+def test_pytorch_comes_before_packages_that_would_bring_one(section, requirements, ui, checks, bed, monkeypatch):
+    monkeypatch.setattr(installing, "TORCH", "torch-that-is-not-there")
+    bed.answers.expect("message", "Ok", "PyTorch is not installed yet")
+    ui.installPackagesButton.click()
+    assert checks == [] and "press Install PyTorch first" in bed.answers.asked[-1].text
+
+
 @pytest.mark.parametrize("bed", [{}, {"release": "5.10"}], indirect=True)
 def test_an_install_that_a_person_declines_changes_nothing(section, requirements, ui, checks, bed):
     bed.answers.expect("message", "Cancel", "not-there-yet")

@@ -72,7 +72,7 @@ def plain(error: VoxelAdvSegError) -> str:
 
 
 def agreed(question: str) -> bool:
-    """Whether the person says OK. In testing mode Slicer answers yes."""
+    """Whether the person says OK. In testing mode Slicer shows no box, and its answer counts as no."""
     return slicer.util.confirmOkCancelDisplay(question, windowTitle=TITLE)
 
 

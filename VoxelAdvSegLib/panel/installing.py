@@ -147,9 +147,7 @@ class Installing(Keeping):
             name = re.split(r"[<>=!~ \[]", requirement)[0]
             if not name or name in (TORCH, *OF_SLICER) or name == "tomli":
                 continue
-            try:
-                importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
+            if not _installed(name):
                 missing.append(requirement)
         return missing
 
@@ -157,6 +155,11 @@ class Installing(Keeping):
         self._check_reach()
         if not requirements:
             return True
+        if not _installed(TORCH):
+            raise RunError(  # or pip would bring a torch of its own choice with one of them
+                _("PyTorch is not installed yet"), expected=_("PyTorch before the other packages"),
+                do=_("press Install PyTorch first"),
+            )  # fmt: skip
         if not dialogs.agreed(_("Install these packages into Slicer?") + "\n" + "\n".join(requirements)):
             return False
         with tempfile.TemporaryDirectory() as folder:
@@ -188,10 +191,13 @@ class Installing(Keeping):
 
 def installed_versions() -> list[str]:
     """The versions of what is Slicer's own, as constraints: pip must not replace them."""
-    found = []
-    for name in (*OF_SLICER, TORCH):
-        try:
-            found.append(f"{name}=={importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    names = [name for name in (*OF_SLICER, TORCH) if _installed(name)]
+    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -48,6 +48,8 @@ def time_left_text(job: Job) -> str:
 def end_text(job: TrainJob) -> str:
     """How it ended: result, or cause, and the next step."""
     if job.state is JobState.FINISHED:
+        if job.model is None:
+            return _("The training ended before it had a model.")
         return " ".join([_how_finished(job), _quality(job), _("Next: segment a scan with it under Segment.")])
     resume = _("Press Resume to go on from the last checkpoint.") if job.can_resume else ""
     if job.state is JobState.CANCELLED:
@@ -57,8 +59,6 @@ def end_text(job: TrainJob) -> str:
 
 
 def _how_finished(job: TrainJob) -> str:
-    if job.model is None:
-        return _("The training ended before it had a model.")
     how = {
         "stopped": _("The training was stopped; its best model was kept."),
         "out of time": _("The training used its time; its best model was kept."),
