@@ -20,7 +20,9 @@ WINDOWS_PATH = 260
 # Loads the libraries, then takes no more memory than the margin (bytes) from the system.
 SHORT_OF_MEMORY = """
 import resource, runpy, sys
+import torch
 import VoxelAdvSegLib.training.session
+torch.use_deterministic_algorithms(True)  # loads a good deal, too
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {margin},) * 2)

@@ -48,7 +48,6 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module", autouse=True)
 def application(tmp_path_factory):
     """One application for all cases, as in Slicer, in testing mode, with this Python as the one that works."""
-    library = {name: module for name, module in sys.modules.items() if name.startswith("VoxelAdvSegLib")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         bed = Bed(tmp_path_factory.mktemp("slicer"))
@@ -61,7 +60,6 @@ def application(tmp_path_factory):
             yield bed
         finally:
             bed.close()
-            sys.modules.update(library)  # a case reloads it; other files of this process hold the classes of before
 
 
 class Selector:

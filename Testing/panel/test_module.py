@@ -57,7 +57,13 @@ def test_reload_and_leaving_let_everything_go(bed, panel):
     bed.leave_module("VoxelAdvSeg")
     again = bed.reload_module("VoxelAdvSeg")
     assert again is not panel and again.timer.active and not panel.timer.active
+    assert sys.modules["VoxelAdvSegLib.jobs.interpreter"].Interpreter is not Interpreter
     bed.unload_module("VoxelAdvSeg")
+
+
+def test_after_a_reload_other_tests_find_the_library_of_before():
+    """The test before this one has reloaded it."""
+    assert sys.modules["VoxelAdvSegLib.jobs.interpreter"].Interpreter is Interpreter
 
 
 def test_the_scene_may_close_at_any_time(bed, panel, tmp_path):

@@ -22,6 +22,14 @@ from slicer_bed.application import Application as SceneApplication
 _first = {}  # what is made once in a process
 
 
+LIBRARY = "VoxelAdvSegLib"
+
+
+def _library():
+    """The modules of the library that are loaded, by name."""
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == LIBRARY}
+
+
 class Bed:
     """One application with a fresh scene in `folder`. Use the fixture `bed` of panel_bed.fixtures in tests.
 
@@ -40,6 +48,7 @@ class Bed:
         extensions.add_sample_data()
         self.status_messages = []
         self.module_objects, self._python_modules, self._kept = {}, {}, []
+        self._library = _library()
         (self.folder / "temporary").mkdir(parents=True, exist_ok=True)
         (self.folder / "home" / "bin").mkdir(parents=True, exist_ok=True)
         python = self.folder / "home" / "bin" / "PythonSlicer"
@@ -221,6 +230,11 @@ class Bed:
             window, self.main_window = self.main_window, None
             shiboken6.delete(window)
         self.process()
+        if sys.modules.get(LIBRARY) is not self._library.get(LIBRARY):
+            # A reload made it anew; all else in this process holds the classes of before.
+            for name in _library():
+                del sys.modules[name]
+            sys.modules.update(self._library)
         slicer.util.showStatusMessage = _first["showStatusMessage"]
         packaging.install("5.13")
         extensions.remove()
