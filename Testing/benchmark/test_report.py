@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from Testing.benchmark.conftest import CASES, ORGANS, SHAPE, plant, random_dice
 from VoxelAdvSegLib.benchmark.embedding import Voxels, class_purity, embed, read_voxels, told_apart
 from VoxelAdvSegLib.benchmark.overlays import choose_cases
-from VoxelAdvSegLib.benchmark.plan import Run
+from VoxelAdvSegLib.benchmark.plan import Run, write_benchmark
 from VoxelAdvSegLib.benchmark.published import PUBLISHED, Published
 from VoxelAdvSegLib.benchmark.report import write_page
 from VoxelAdvSegLib.benchmark.tables import main_table, markdown, measured_rows, organ_table, summary_csv
@@ -74,7 +75,7 @@ def test_published_figures_are_the_papers():
 
 
 def test_csv_has_every_case(planted):
-    write_page(planted.folder, figures=False)
+    write_page(planted.folder, figures="none")
     lines = list(csv.DictReader(io.StringIO((planted.folder / "cases.csv").read_text())))
     assert len(lines) == 2 * 2 * len(CASES) * len(ORGANS)
     chosen = next(
@@ -89,7 +90,7 @@ def test_csv_has_every_case(planted):
 def test_the_page_says_how_it_came_about(planted, tmp_path, capsys):
     page = tmp_path / "docs" / "benchmark.md"
     words = ["benchmark", "report", "--output", str(planted.folder), "--page", str(page), "--published", "la-8"]
-    assert main([*words, "--no-figures"]) == 0
+    assert main([*words, "--figures", "none"]) == 0
     assert str(page) in capsys.readouterr().out
     text = page.read_text()
     assert "--methods supervised,mean_teacher --seeds 0,1 --steps 6 --preset auto" in text
@@ -102,13 +103,13 @@ def test_the_page_says_how_it_came_about(planted, tmp_path, capsys):
 def test_what_is_not_measured_yet_is_named(make_benchmark):
     benchmark = make_benchmark("supervised,ua_mt,ablation:adv")
     with pytest.raises(RunError, match="no result yet"):
-        write_page(benchmark.folder, figures=False)
+        write_page(benchmark.folder, figures="none")
     plant(benchmark, {"supervised": FIRST, "ablation:adv": SECOND})
-    text = write_page(benchmark.folder, figures=False).read_text()
+    text = write_page(benchmark.folder, figures="none").read_text()
     assert "ua_mt, seed 0; ua_mt, seed 1" in text
     assert "## Ablation" in text and "+ L_adv" in text
     with pytest.raises(ConfigError, match="unknown published"):
-        write_page(benchmark.folder, published="nonsense", figures=False)
+        write_page(benchmark.folder, published="nonsense", figures="none")
 
 
 def test_a_bar_in_a_cell_does_not_break_the_table():
@@ -157,6 +158,32 @@ def test_every_figure_is_drawn(planted, data):
     before = (planted.folder / "report" / "overlays.png").read_bytes()
     write_page(planted.folder)
     assert (planted.folder / "report" / "overlays.png").read_bytes() == before  # nothing of the day is in it
+
+
+def test_charts_alone_show_no_scan(planted, data):
+    write_made_up_features(planted)
+    text = write_page(planted.folder, figures="charts").read_text()
+    assert "report/dice.png" in text and "report/features.png" in text and "overlays" not in text
+    assert not (planted.folder / "report" / "overlays.png").exists()
+
+
+def test_several_benchmarks_are_sections_of_one_page(planted, tmp_path, capsys):
+    other = replace(planted, folder=tmp_path / "other", scanner_shift=2.0, rows=planted.rows[:1])
+    write_benchmark(other)
+    plant(other, {"supervised": SECOND})
+    page = tmp_path / "page.md"
+    words = ["benchmark", "report", "--output", str(planted.folder), str(other.folder), "--page", str(page)]
+    assert main([*words, "--figures", "charts"]) == 0
+    text = page.read_text()
+    sections = [line for line in text.splitlines() if line.startswith("## ")]
+    assert sections == [
+        "## Ball, pebble: 1 labeled and 1 unlabeled scans",
+        "## Ball, pebble: 1 labeled and 1 unlabeled scans, shown as by another scanner (strength 2)",
+    ]
+    assert text.count("# Benchmark\n") == 1 and text.count("### All organs together") == 2
+    for folder in (planted.folder, other.folder):
+        assert f"](page/{folder.name}/dice.png)" in text and (tmp_path / "page" / folder.name / "dice.png").exists()
+        assert (folder / "cases.csv").exists()
 
 
 def test_one_row_without_features_is_drawn_too(make_benchmark, data):

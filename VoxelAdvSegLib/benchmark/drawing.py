@@ -29,7 +29,7 @@ def needed(name: str, package: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the figures need the package {package}", expected="the packages of the extra 'benchmark'",
-            found="it is not installed", do="pip install scikit-learn matplotlib, or leave out figures (--no-figures)",
+            found="it is not installed", do="pip install scikit-learn matplotlib, or --figures none",
         ) from error  # fmt: skip
 
 

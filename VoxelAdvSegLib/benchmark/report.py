@@ -28,44 +28,61 @@ from VoxelAdvSegLib.evaluation.statistics import DRAWS, FEWEST_CASES, spread
 from VoxelAdvSegLib.training.run_folder import write_text
 
 PAGE, CASES, SUMMARY = "report.md", "cases.csv", "summary.csv"
+OVERLAYS = (
+    "Predictions of one seed over the scan, in the radiological view (the patient's right on the left). White: the "
+    "reference; filled: what differs from it. The cases are the first row's worst, middle and best; Dice is that of "
+    "the whole scan."
+)
 
 
 def write_page(
-    folder: Path,
+    folders: Path | Sequence[Path],
     page: Path | None = None,
     published: str = "none",
-    figures: bool = True,
+    figures: str = "all",
     tell: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Writes the report of the benchmark in `folder` and returns the page's path.
+    """Writes the report of one or more benchmarks, a section for each, and returns the page's path.
 
-    page: instead of report.md there; figures lie beside it, in a folder of its name. published: a name
-    of PUBLISHED, or none. CSV files always lie in `folder`. Raises RunError when there is no result yet,
+    page: instead of report.md in the first folder; figures lie beside it, in a folder of its name.
+    published: a name of PUBLISHED, or none. figures: all; charts, without those that show scans; or none.
+    CSV files always lie in the benchmarks' folders. Raises RunError when one has no result yet,
     ConfigError for an unknown name or when packages for figures are missing.
     """
     if published != "none" and published not in PUBLISHED:
         known = " | ".join(["none", *PUBLISHED])
         raise ConfigError("unknown published figures", expected=known, found=published, do="correct --published")
-    benchmark = read_benchmark(folder.absolute())
-    rows = measured_rows(benchmark)
-    if not rows:
-        raise RunError(
-            "the benchmark has no result yet", file=folder, expected="at least one run that has ended",
-            found="none", do="run it first: benchmark run",
-        )  # fmt: skip
-    manifest = read_manifest(benchmark.data, anywhere=True)
-    page = (page or folder / PAGE).absolute()
-    write_text(folder / CASES, case_csv(rows))
-    write_text(folder / SUMMARY, summary_csv(rows))
-    pictures = _draw(benchmark, rows, manifest, page.with_suffix(""), tell) if figures else []
-    write_text(page, _page(benchmark, rows, manifest, published, pictures))
+    places = [folders] if isinstance(folders, Path) else list(folders)
+    page = (page or places[0] / PAGE).absolute()
+    parts = ["# Benchmark", "Written by `python -m VoxelAdvSegLib benchmark report`."]
+    for folder in places:
+        benchmark = read_benchmark(folder.absolute())
+        rows = measured_rows(benchmark)
+        if not rows:
+            raise RunError(
+                "the benchmark has no result yet", file=folder, expected="at least one run that has ended",
+                found="none", do="run it first: benchmark run",
+            )  # fmt: skip
+        manifest = read_manifest(benchmark.data, anywhere=True)
+        write_text(folder / CASES, case_csv(rows))
+        write_text(folder / SUMMARY, summary_csv(rows))
+        place = page.with_suffix("") if len(places) == 1 else page.with_suffix("") / folder.absolute().name
+        pictures = [] if figures == "none" else _draw(benchmark, rows, manifest, place, figures == "all", tell)
+        linked = [(file.relative_to(page.parent).as_posix(), text) for file, text in pictures]
+        parts += _section(benchmark, rows, manifest, published, linked)
+    write_text(page, "\n\n".join(parts) + "\n")
     return page
 
 
 def _draw(
-    benchmark: Benchmark, rows: Sequence[Measured], manifest: Manifest, folder: Path, tell: Callable[[str], None]
-) -> list[tuple[str, str]]:
-    """File names relative to the page, with what each figure shows."""
+    benchmark: Benchmark,
+    rows: Sequence[Measured],
+    manifest: Manifest,
+    folder: Path,
+    with_scans: bool,
+    tell: Callable[[str], None],
+) -> list[tuple[Path, str]]:
+    """Files, with what each figure shows."""
     tell("Figures are being drawn.")
     made = [
         (
@@ -81,14 +98,8 @@ def _draw(
                 "interval; dots: cases.",
             )
         )
-    made.append(
-        (
-            overlay_figure(benchmark, rows, manifest, folder / "overlays.png"),
-            "Predictions of one seed over the scan, in the radiological view (the patient's right on the left). White: "
-            "the reference; filled: what differs from it. The cases are the first row's worst, middle and best; "
-            "Dice is that of the whole scan.",
-        )
-    )
+    if with_scans:
+        made.append((overlay_figure(benchmark, rows, manifest, folder / "overlays.png"), OVERLAYS))
     features = feature_figure(benchmark, rows, manifest.organs, folder / "features.png")
     if features is not None:
         made.append(
@@ -101,31 +112,38 @@ def _draw(
                 "voxels of scans that it has not seen; 0.5 is chance.",
             )
         )
-    return [(f"{folder.name}/{file.name}", text) for file, text in made]
+    return made
 
 
-def _page(
+def _section(
     benchmark: Benchmark,
     rows: Sequence[Measured],
     manifest: Manifest,
     published: str,
     pictures: Sequence[tuple[str, str]],
-) -> str:
+) -> list[str]:
     about, figures = PUBLISHED.get(published, ("", {}))
-    parts = ["# Benchmark", *_setting(benchmark, rows, manifest), "## All organs together", main_table(rows, figures)]
-    parts += [_reading(rows, about)]
+    parts = [f"## {_title(benchmark, rows, manifest)}", *_setting(benchmark, rows, manifest)]
+    parts += ["### All organs together", main_table(rows, figures), _reading(rows, about)]
     parts += penalty_notes(rows)
     if len(manifest.organs) > 1:
-        parts += ["## Dice % of each organ", organ_table(rows, figures)]
+        parts += ["### Dice % of each organ", organ_table(rows, figures)]
     if ablation_rows(rows):
-        parts += ["## Ablation", main_table(ablation_rows(rows), figures)]
-    parts += ["## With each organ's largest part alone", _largest(rows)]
+        parts += ["### Ablation", main_table(ablation_rows(rows), figures)]
+    parts += ["### With each organ's largest part alone", _largest(rows)]
     missing = _missing(benchmark, rows)
     if missing:
-        parts += ["## Not measured yet", missing]
+        parts += ["### Not measured yet", missing]
     for file, text in pictures:
         parts.append(f"![{text.partition('.')[0]}]({file})\n\n{text}")
-    return "\n\n".join(parts) + "\n"
+    return parts
+
+
+def _title(benchmark: Benchmark, rows: Sequence[Measured], manifest: Manifest) -> str:
+    labeled = next(iter(rows[0].reports.values()))["run"]["labeled_scans"]
+    organs = ", ".join(organ.name for organ in manifest.organs)
+    shift = f", shown as by another scanner (strength {benchmark.scanner_shift:g})" if benchmark.scanner_shift else ""
+    return f"{organs[0].upper()}{organs[1:]}: {labeled} labeled and {len(manifest.unlabeled)} unlabeled scans{shift}"
 
 
 def _setting(benchmark: Benchmark, rows: Sequence[Measured], manifest: Manifest) -> list[str]:
@@ -138,7 +156,7 @@ def _setting(benchmark: Benchmark, rows: Sequence[Measured], manifest: Manifest)
     seeds = ",".join(map(str, benchmark.seeds))
     words = f"--steps {benchmark.steps}" if benchmark.steps else f"--minutes {benchmark.minutes:g}"
     lines = [
-        f"Written by `python -m VoxelAdvSegLib benchmark report`. {facts['labeled_scans']} labeled and "
+        f"{facts['labeled_scans']} labeled and "
         f"{len(manifest.unlabeled)} unlabeled scans ({benchmark.data.name}), preset `{benchmark.preset}`, {length} "
         f"for every method, {cases} scans of the list '{benchmark.split}' scored on their own grids with the weights "
         "of the last step; no checkpoint was chosen by a score.",

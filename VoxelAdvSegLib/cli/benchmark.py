@@ -49,12 +49,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.description = "Writes report.md, cases.csv, summary.csv and figures."
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the benchmark")
+    parser.add_argument(
+        "--output", type=Path, required=True, nargs="+", metavar="DIR",
+        help="folder of the benchmark; of several, each becomes a section",
+    )  # fmt: skip
     parser.add_argument("--page", type=Path, metavar="FILE.md", help="write the page there, figures beside it")
     parser.add_argument(
         "--published", choices=("none", *PUBLISHED), default="none", help="published figures beside the measured ones"
     )
-    parser.add_argument("--no-figures", action="store_true", help="tables alone; needs no further package")
+    parser.add_argument(
+        "--figures", choices=("all", "charts", "none"), default="all",
+        help="charts: without those that show scans; none: needs no further package (default: all)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,9 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from VoxelAdvSegLib.benchmark.report import write_page
 
-    page = write_page(
-        arguments.output, arguments.page, arguments.published, not arguments.no_figures, lambda text: print(text)
-    )
+    page = write_page(arguments.output, arguments.page, arguments.published, arguments.figures, print)
     print(f"written to {page}")
     return 0
 
