@@ -181,8 +181,9 @@ def test_several_benchmarks_are_sections_of_one_page(planted, tmp_path, capsys):
         "## Ball, pebble: 1 labeled and 1 unlabeled scans, shown as by another scanner (strength 2)",
     ]
     assert text.count("# Benchmark\n") == 1 and text.count("### All organs together") == 2
-    for folder in (planted.folder, other.folder):
-        assert f"](page/{folder.name}/dice.png)" in text and (tmp_path / "page" / folder.name / "dice.png").exists()
+    for number, folder in enumerate((planted.folder, other.folder), 1):
+        place = f"page/{number}_{folder.name}/dice.png"
+        assert f"]({place})" in text and (tmp_path / place).exists()
         assert (folder / "cases.csv").exists()
 
 

@@ -99,8 +99,15 @@ def test_without_validation_cases_the_labeled_ones_take_turns(folder, tmp_path, 
             held_out = {"abf"[fold - 1]}
             assert not held_out & {entry["name"] for entry in used["training"]}
     # What is whole is kept: the second call trains nothing.
+    models = sorted((tmp_path / "cross_validation").glob("model_*/fold_*/run/model/model.json"))
+    times = [model.stat().st_mtime_ns for model in models]
+    assert len(models) == 6 and main(words) == 0
+    assert [model.stat().st_mtime_ns for model in models] == times
+    # But a model that was trained on other cases scores none of these.
+    content["training"] = [labeled(name) for name in "bfa"]
+    manifest.write_text(json.dumps(content | {"validation": []}))
     assert main(words) == 0
-    assert "step" not in capsys.readouterr().err
+    assert all(model.stat().st_mtime_ns != time for model, time in zip(models, times, strict=True))
 
 
 def test_folds_hold_every_case_once():
@@ -116,6 +123,30 @@ def test_the_twin_begins_where_the_training_began(folder, tmp_path):
     first, second = (read_description(RunFolder(path)) for path in (tmp_path / "r" / TWIN, tmp_path / "r"))
     assert first.init == second.init == str(folder / "run" / "model")
     assert first.recipe == second.recipe and first.config.network == second.config.network
+
+
+def test_a_twin_is_not_trained_from_other_cases(folder, tmp_path, capsys):
+    manifest = folder / "data" / "changing.json"
+    content = json.loads((folder / "data" / "dataset.json").read_text())
+    manifest.write_text(json.dumps(content))
+    words = ["train", "--data", str(manifest), "--run", str(tmp_path / "r"), "--steps", "2", *SETTINGS]
+    assert main(words) == 0
+    manifest.write_text(json.dumps(content | {"training": [labeled(name) for name in "abg"]}))
+    capsys.readouterr()
+    assert main([*words, "--resume", "--verdict"]) == BAD_INPUT
+    assert "the cases have changed since the training" in capsys.readouterr().err
+    assert not (tmp_path / "r" / TWIN).exists()
+
+
+def test_two_semi_supervised_models_leave_no_verdict_on_unlabeled_scans(folder, tmp_path, capsys):
+    verdict = (folder / "run" / "verdict.json").read_bytes()
+    words = ["compare", "--data", str(folder / "data" / "dataset.json"), "--run", str(folder / "run")]
+    assert main([*words, "--run", str(folder / "run")]) == 0
+    assert (folder / "run" / "verdict.json").read_bytes() == verdict
+    assert "with the first model" in json.loads((folder / "run" / "comparison.json").read_text())["sentence"]
+    assert main([*words, "--run", str(folder / "run" / "model")]) == BAD_INPUT
+    assert "add --output" in capsys.readouterr().err
+    assert main([*words, "--run", str(tmp_path / "typo")]) == BAD_INPUT and not (tmp_path / "typo").exists()
 
 
 def test_a_supervised_training_has_no_verdict(folder, tmp_path, capsys):

@@ -28,6 +28,7 @@ def pair(gains, start=0.8):
         (tuple(-gain for gain in CLEAR), "no", "It is worse with them."),
         (tuple(s / 20 for s in SPREAD), "no", "too small to be of use"),
         (SPREAD, "cannot tell", "Cannot tell with 8 cases"),
+        (tuple(0.002 + s / 40 for s in SPREAD), "no", "too small to be of use"),
         ((0.03, 0.02, 0.04), "cannot tell", "about 3 more labeled cases"),
         ((0.05,), "cannot tell", "Cannot tell with 1 case: "),
     ],
@@ -77,6 +78,17 @@ def test_a_case_without_dice_is_in_neither_mean():
     assert judge(first, second).overall.cases == 7
     nothing = judge(report(None), report(None))
     assert nothing.answer == "cannot tell" and "no scan could be scored" in nothing.sentence
+
+
+def test_an_organ_that_is_not_there_is_left_out_for_both_models():
+    """One model finds nothing and has no Dice, the other a voxel and has 0: that is no pair."""
+    first, second = pair([0.0] * 8)
+    for report_, dice in ((first, None), (second, 0.0)):
+        report_["organs"]["spleen"] = {}
+        for number, case in enumerate(report_["cases"]):
+            case["organs"]["spleen"] = {"dice": dice if number == 0 else 0.7}
+    found = judge(first, second)
+    assert found.overall.mean == 0 and found.organs["spleen"].mean == 0 and found.overall.cases == 8
 
 
 def test_repetitions_are_paired_by_their_number():

@@ -86,6 +86,26 @@ def test_a_stopped_one_is_gone_on_with(bed, ui, section, workbench, project):
     assert workbench.verdict()
 
 
+def test_changed_cases_and_a_training_cut_short_are_not_compared(bed, ui, section, workbench, project):
+    workbench.train(steps=2, settings=SHORT, wait=True)
+    labeled = next(case for case in project.cases if case.role == "labeled")
+    project.set_role(labeled.id, "excluded")
+    workbench.find_out(wait=True)
+    workbench.notify("training")
+    assert "cases have changed since" in ui.verdictLabel.text and workbench.verdict() == ""
+    job = workbench.train(steps=100_000, settings=SHORT)
+
+    def begun():
+        workbench.turn()
+        return job.step
+
+    bed.wait_for(begun, 60, "the first step")
+    workbench.stop_training()
+    workbench.wait_until(lambda: job.state.is_over)
+    workbench.notify("training")
+    assert job.model is not None and workbench.compared_run() is None and not ui.verdictBox.visible
+
+
 def test_one_that_fails_says_why(bed, ui, section, workbench, project):
     job = workbench.train(steps=2, settings=SHORT, wait=True)
     (job.folder / "config.json").write_text("{")

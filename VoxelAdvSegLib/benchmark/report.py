@@ -55,7 +55,7 @@ def write_page(
     places = [folders] if isinstance(folders, Path) else list(folders)
     page = (page or places[0] / PAGE).absolute()
     parts = ["# Benchmark", "Written by `python -m VoxelAdvSegLib benchmark report`."]
-    for folder in places:
+    for number, folder in enumerate(places, 1):
         benchmark = read_benchmark(folder.absolute())
         rows = measured_rows(benchmark)
         if not rows:
@@ -66,7 +66,9 @@ def write_page(
         manifest = read_manifest(benchmark.data, anywhere=True)
         write_text(folder / CASES, case_csv(rows))
         write_text(folder / SUMMARY, summary_csv(rows))
-        place = page.with_suffix("") if len(places) == 1 else page.with_suffix("") / folder.absolute().name
+        place = (
+            page.with_suffix("") if len(places) == 1 else page.with_suffix("") / f"{number}_{folder.absolute().name}"
+        )
         pictures = [] if figures == "none" else _draw(benchmark, rows, manifest, place, figures == "all", tell)
         linked = [(file.relative_to(page.parent).as_posix(), text) for file, text in pictures]
         parts += _section(benchmark, rows, manifest, published, linked)

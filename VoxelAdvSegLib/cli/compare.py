@@ -16,8 +16,12 @@ from VoxelAdvSegLib.evaluation.statistics import Difference
 from VoxelAdvSegLib.evaluation.verdict import ALL_ORGANS, Verdict, judge
 from VoxelAdvSegLib.table import align
 
-VERDICT = "verdict.json"
+VERDICT, COMPARISON = "verdict.json", "comparison.json"
 FOLDS = "cross_validation"
+KEYS_ALIKE = {
+    "steps": "steps", "labeled_scans": "labeled scans", "preset": "preset", "ended": "how they ended", "seed": "seed",
+}  # fmt: skip
+Facts = Mapping[str, Any]  # of a training: bundle.Bundle.provenance
 UNLABELED_WORDS = ("without the unlabeled scans", "with them")
 
 
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("validation", "test"), default="validation",
         help="cases to measure on (default: validation; without such cases, cross-validation over the labeled ones)",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, metavar="F.json", help=f"default: {VERDICT} in the second run folder")
+    parser.add_argument("--output", type=Path, metavar="F.json", help="default: in the second run folder")
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu or cuda:N")
 
 
@@ -44,23 +48,40 @@ def run(arguments: argparse.Namespace) -> int:
             do="give --run twice",
         )  # fmt: skip
     manifest = read_manifest(arguments.data, anywhere=arguments.anywhere)
-    output = arguments.output or arguments.run[1] / VERDICT
+    runs, facts = _in_order(arguments.run)
+    output = arguments.output or _own_place(runs, facts, arguments.split)
     check_writable(output)
-    verdict = compare(arguments.run, manifest, arguments.split, arguments.device, output.parent / FOLDS)
+    verdict = compare(runs, facts, manifest, arguments.split, arguments.device, output.parent / FOLDS)
     write_report(verdict.to_dict(), output)
     show(verdict)
     print(f"\nwritten to {output}")
     return 0
 
 
-def compare(runs: list[Path], manifest: Manifest, split: str, device: str, folds: Path) -> Verdict:
-    """The verdict on two models, measured on the split or, where validation cases lack, by cross-validation."""
+def _in_order(runs: list[Path]) -> tuple[list[Path], list[Facts]]:
+    """The runs with the facts of their trainings; a supervised one first, for the other is asked about."""
     from VoxelAdvSegLib.bundle import read_bundle
     from VoxelAdvSegLib.inference.segment import find_bundle
 
     facts = [read_bundle(find_bundle(run)).provenance for run in runs]
     if facts[1]["method"] == "supervised" != facts[0]["method"]:
-        runs, facts = runs[::-1], facts[::-1]  # the question is whether the other one is better
+        return runs[::-1], facts[::-1]
+    return runs, facts
+
+
+def _own_place(runs: list[Path], facts: list[Facts], split: str) -> Path:
+    """In the second run's folder; as its verdict only where the unlabeled scans are the question."""
+    if not (runs[1] / "config.json").is_file():
+        raise ConfigError(
+            "it is not said where the answer goes", expected="--output F.json, for a model without its run folder",
+            found=f"{runs[1]}", do="add --output",
+        )  # fmt: skip
+    is_verdict = _words(facts) == UNLABELED_WORDS and split == "validation"
+    return runs[1] / (VERDICT if is_verdict else COMPARISON)
+
+
+def compare(runs: list[Path], facts: list[Facts], manifest: Manifest, split: str, device: str, folds: Path) -> Verdict:
+    """The verdict on two models, measured on the split or, where validation cases lack, by cross-validation."""
     if split == "validation" and not manifest.validation:
         reports = _cross_validated(runs, manifest, folds, device)
     else:
@@ -94,16 +115,16 @@ def _cross_validated(runs: list[Path], manifest: Manifest, folder: Path, device:
     return reports
 
 
-def _words(facts: list[Mapping[str, Any]]) -> tuple[str, str]:
+def _words(facts: list[Facts]) -> tuple[str, str]:
     if facts[0]["method"] == "supervised" != facts[1]["method"]:
         return UNLABELED_WORDS
     return "with the first model", "with the second"
 
 
-def _caveats(facts: list[Mapping[str, Any]]) -> list[str]:
+def _caveats(facts: list[Facts]) -> list[str]:
     """What makes the comparison unfair, where something does."""
     lines = []
-    for key, what in (("steps", "steps"), ("labeled_scans", "labeled scans"), ("preset", "preset")):
+    for key, what in KEYS_ALIKE.items():
         if facts[0][key] != facts[1][key]:
             lines.append(f"They were not trained alike ({what}: {facts[0][key]} and {facts[1][key]}).")
     return lines

@@ -16,6 +16,10 @@ from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 VERDICT = "verdict.json"
 
 
+class _Stopped(Exception):  # noqa: N818 - no error: a wish
+    """The person does not want to know any more."""
+
+
 def compare_here(folder: Path, request: CompareRequest, order: Order) -> int:
     """Trains the twin in the run's folder and leaves verdict.json there; 0 also when a person stopped it.
 
@@ -28,12 +32,14 @@ def compare_here(folder: Path, request: CompareRequest, order: Order) -> int:
     from VoxelAdvSegLib.evaluation.scoring import labeled_cases
     from VoxelAdvSegLib.networks.device import choose_device
     from VoxelAdvSegLib.training.again import TWIN, judge_twins, train_twin
+    from VoxelAdvSegLib.training.run_folder import RunFolder, read_description
 
     run = Path(request.run)
     manifest = read_manifest(Path(request.data), anywhere=request.anywhere)
     labeled_cases(manifest, "validation")
     torch.set_num_threads(request.threads or most_cores())
-    device = str(choose_device(request.device))
+    wish = read_description(RunFolder(run)).config.training.device if request.device == "auto" else request.device
+    device = str(choose_device(wish))
     locks = default_locks() if order.locks is None else Path(order.locks)
     with (
         contextlib.closing(EventWriter(folder / EVENTS)) as events,
@@ -47,16 +53,19 @@ def compare_here(folder: Path, request: CompareRequest, order: Order) -> int:
                 (run / TWIN / STOP).touch()
             _pass_on(events, event)
 
+        def watch_scoring(done: int, total: int, name: str) -> None:
+            if (folder / STOP).exists():
+                raise _Stopped
+            _progress(events, "scoring", done, total)
+
         try:
             train_twin(run, manifest, device, watch)
-        except RunError:
+            verdict = judge_twins(run, manifest, device, watch_scoring)
+        except (RunError, _Stopped):
             if not (folder / STOP).exists():
                 raise
             events.write("end", reason="stopped")
             return 0
-        verdict = judge_twins(
-            run, manifest, device, lambda done, total, name: _progress(events, "scoring", done, total)
-        )
         write_report(verdict.to_dict(), run / VERDICT)
         events.write("end", reason="finished", answer=verdict.answer, sentence=verdict.sentence)
     return 0

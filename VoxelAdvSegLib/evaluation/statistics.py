@@ -98,7 +98,7 @@ def _tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values of both, (seeds, cases) as `difference_table`."""
     seeds = sorted(set(first) & set(second))
-    pairs = [(case_values(first[seed], metric, organ), case_values(second[seed], metric, organ)) for seed in seeds]
+    pairs = [_common_values(first[seed], second[seed], metric, organ) for seed in seeds]
     names = [
         name
         for name in (pairs[0][0] if pairs else ())
@@ -108,6 +108,28 @@ def _tables(
         np.array([[values[name] for name in names] for values in of_seeds], float).reshape(len(seeds), len(names))
         for of_seeds in ([a for a, _ in pairs], [b for _, b in pairs])
     )
+    return before, after
+
+
+def _common_values(
+    first: Report, second: Report, metric: str, organ: str | None
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Values of the cases of both, each over the organs that are known in both: or it is no pair.
+
+    An organ that is not there has no Dice where nothing was found, and 0 where a voxel was.
+    """
+    if organ is not None:
+        return case_values(first, metric, organ), case_values(second, metric, organ)
+    others = {case["name"]: case["organs"] for case in second["cases"]}
+    before: dict[str, float | None] = {}
+    after: dict[str, float | None] = {}
+    for case in first["cases"]:
+        own, other = case["organs"], others.get(case["name"], {})
+        pairs = [(own[name][metric], other[name][metric]) for name in own if name in other]
+        known = [(a, b) for a, b in pairs if a is not None and b is not None]
+        before[case["name"]], after[case["name"]] = (
+            (float(np.mean([a for a, _ in known])), float(np.mean([b for _, b in known]))) if known else (None, None)
+        )
     return before, after
 
 
@@ -126,12 +148,12 @@ def bootstrap_means(table: np.ndarray) -> np.ndarray:
 def compare(difference: Difference) -> str:
     """Whether the row's Dice is better than the first's: yes, no, or cannot tell.
 
-    no: worse, or better by less than 0.005 at most. Below six cases no interval is trusted.
+    no: worse, or better by less than 0.005 even at the upper end. Below six cases no interval is trusted.
     """
     d = difference
     if d.low is None or d.high is None or d.cases < FEWEST_CASES:
         return "cannot tell"
-    return "yes" if d.low > 0 else "no" if d.high < LEAST_GAIN else "cannot tell"
+    return "no" if d.high < LEAST_GAIN else "yes" if d.low > 0 else "cannot tell"
 
 
 def _counts(drawn: np.ndarray, size: int) -> np.ndarray:

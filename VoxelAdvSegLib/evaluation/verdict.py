@@ -103,8 +103,8 @@ def _sentence(d: Difference, answer: str, more_cases: int | None, words: tuple[s
     many = more_cases is None or more_cases > MANY
     more = f"more than {MANY:,} more labeled cases" if many else f"about {_cases(more_cases or 1, 'more labeled ')}"
     return (
-        f"Cannot tell with {_cases(d.cases)}: {found}. To tell a difference of this size, {more} for scoring would be "
-        "needed."
+        f"Cannot tell with {_cases(d.cases)}: {found}. To tell a difference of {max(abs(d.mean), LEAST_GAIN):.3f}, "
+        f"{more} for scoring would be needed."
     )
 
 

@@ -12,10 +12,11 @@ from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.jobs.comparison import CompareJob
 from VoxelAdvSegLib.jobs.protocol import CompareRequest
 from VoxelAdvSegLib.panel.training import METHOD, SUPERVISED, Training
-from VoxelAdvSegLib.project.runs import FOLDER, Run
+from VoxelAdvSegLib.project.runs import Run, read_run, run_folders
 
 JOB = "compare"  # folders of the jobs in that of the training: compare-1, ...
 VERDICT = "verdict.json"
+MODEL = "model/model.json"
 
 
 class Comparing(Training):
@@ -34,16 +35,26 @@ class Comparing(Training):
             return _("It is being found out whether the unlabeled scans helped.")
         return super().can_train(method)
 
+    def interrupted(self) -> Run | None:
+        return None if self.finds_out else super().interrupted()
+
     def compared_run(self) -> Run | None:
-        """The training that the verdict is about: the newest with a model, if it used unlabeled scans."""
+        """The training that the verdict is about: the newest with a model, if it used unlabeled scans to its end."""
         if self.project is None:
             return None
-        runs = [run for run in self.project.runs(self.alive) if run.has_model]
-        newest = max(runs, key=lambda run: run.id, default=None)
-        if newest is None or newest.state != "finished":
+        # Only the newest is read: a project may have many, and this is asked often.
+        with_model = (folder for folder in reversed(run_folders(self.project.path)) if (folder / MODEL).is_file())
+        newest = next(with_model, None)
+        if newest is None:
             return None
-        method = self.project.model(f"{FOLDER}/{newest.id}").provenance.get("method", SUPERVISED)
-        return None if method == SUPERVISED else newest
+        run = read_run(newest)
+        if run.state != "finished" or run.reason != "finished":
+            return None  # a training that was cut short would be compared with one that was not
+        try:
+            method = json.loads((newest / MODEL).read_text(encoding="utf-8"))["provenance"]["method"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return None if method == SUPERVISED else run
 
     def verdict(self) -> str:
         """Whether the unlabeled scans helped, in a sentence with its numbers; "" while that is not known."""
@@ -67,6 +78,14 @@ class Comparing(Training):
         if not any(case.role == "validation" and case.has_usable_label for case in self.project.cases):
             return _("There are no validation cases to measure it on.")
         return ""
+
+    def check_files_are_free(self) -> None:
+        """Raises RunError while files of the project are read that a person wants to remove."""
+        if self.finds_out:
+            raise RunError(
+                _("nothing can be removed now"), found=_("it is being found out whether the unlabeled scans helped"),
+                do=_("wait for its end, or stop it"),
+            )  # fmt: skip
 
     def find_out(self, device: str = "auto", wait: bool = False) -> CompareJob:
         """Trains the newest training's twin without the unlabeled scans, and finds_out both.

@@ -164,6 +164,7 @@ class InstallationSection:
 
     @shown
     def on_clean(self) -> None:
+        self.workbench.check_files_are_free()
         kinds = self._kinds()
         texts = [row.cells[0].text for row in self.table.rows if row.key in kinds]
         if kinds and dialogs.agreed(_("Remove these files?") + "\n" + "\n".join(texts)):

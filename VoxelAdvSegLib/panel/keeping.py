@@ -101,6 +101,7 @@ class Keeping(Reviewing):
                 _("no case can be removed now"), found=_("a training or a segmentation is at work"),
                 do=_("wait for its end, or stop it"),
             )  # fmt: skip
+        self.check_files_are_free()
         if self.review is not None and self.review.case.id in case_ids:
             self.close_review()
         try:

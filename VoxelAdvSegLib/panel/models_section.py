@@ -89,6 +89,7 @@ class ModelsSection:
     @shown
     def on_delete(self) -> None:
         model = self._chosen()
+        self.workbench.check_files_are_free()
         if not dialogs.agreed(_("Delete the model {name}? Its file is gone then.").format(name=model.name)):
             return
         project = self.workbench.the_project()

@@ -45,8 +45,8 @@ class VerdictBox:
         ui.verdictLabel.text = f"{text} {time_left_text(job)}"
 
     def _failure(self) -> str:
-        job = self.workbench.verdict_job
-        if job is None or job.failure is None:
+        job, run = self.workbench.verdict_job, self.workbench.compared_run()
+        if job is None or job.failure is None or run is None or job.folder.parent != run.path:
             return ""
         return _("It could not be found out. {why}").format(why=job.failure.text)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib.bundle import MODEL, read_bundle
-from VoxelAdvSegLib.config import to_dict
+from VoxelAdvSegLib.config import resolve, to_dict
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, manifest_content, read_manifest
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
 from VoxelAdvSegLib.evaluation.report import CaseScore, summarize
 from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of, score_cases
 from VoxelAdvSegLib.evaluation.verdict import Verdict, judge
-from VoxelAdvSegLib.training.run_folder import RunFolder, read_description, share_cache, write_text
+from VoxelAdvSegLib.methods import with_own_settings
+from VoxelAdvSegLib.training.run_folder import RunFolder, data_checksum, read_description, share_cache, write_text
 from VoxelAdvSegLib.training.session import Request, train
 
 WHOLE_RUNS = ("finished", "out of time")
@@ -42,37 +45,50 @@ def train_with_verdict(request: Request, tell: Tell, watch: Watch = lambda event
     A budget in minutes is halved between the two. With `resume`, what is whole is kept. Raises
     ConfigError for a supervised training, InputError when there are no validation cases.
     """
-    settings = dict(request.overrides)
-    if SUPERVISED in (settings.get("method"), settings.get("training.method")):
+    asked = resolve(request.preset, with_own_settings(request.preset, request.overrides)).training
+    if request.resume:
+        asked = read_description(RunFolder(Path(request.run))).config.training
+    if asked.method == SUPERVISED:
         raise ConfigError(
             "a supervised training has no verdict on unlabeled scans", expected="a method that uses unlabeled scans",
-            found=f"--method {SUPERVISED}", do="leave out --verdict, or choose another --method",
+            found=f"method {SUPERVISED}", do="leave out --verdict, or choose another --method",
         )  # fmt: skip
     manifest = read_manifest(request.data, anywhere=request.anywhere)
     labeled_cases(manifest, "validation")  # or nothing could be said in the end
-    if settings.get("minutes") is not None:
-        settings["minutes"] = float(settings["minutes"]) / 2
-    request = replace(request, overrides=settings)
+    run = Path(request.run).absolute()
+    if asked.minutes is not None and not request.resume:
+        rest = {key: value for key, value in request.overrides.items() if key.rpartition(".")[2] != "minutes"}
+        request = replace(request, overrides={**rest, "minutes": asked.minutes / 2})
     tell("Training with the unlabeled scans.")
     _to_its_end(request, watch)
     tell("Training without them, for the verdict.")
-    device = str(settings.get("device") or "auto")
-    train_twin(request.run, manifest, device, watch)
-    return judge_twins(request.run, manifest, device)
+    device = str(request.overrides.get("device") or asked.device)
+
+    def watch_twin(event: dict[str, Any]) -> None:
+        if RunFolder(run).stop.exists():  # a person knows of this folder alone
+            RunFolder(run / TWIN).stop.touch()
+        watch(event)
+
+    train_twin(run, manifest, device, watch_twin)
+    return judge_twins(run, manifest, device)
 
 
 def train_twin(run: Path, manifest: Manifest, device: str, watch: Watch = lambda event: None) -> None:
     """Trains what a finished training would have been without the unlabeled scans, in a folder of that run.
 
     It has the same settings, beginning and number of steps. One that is whole is kept, and one that was
-    interrupted goes on. Raises RunError when a person stopped it.
+    interrupted goes on. Raises RunError when a person stopped it, InputError when the manifest is not
+    the one that the training was made from.
     """
+    _check_data(run, manifest)
     preset, settings, _ = _settings(run)
-    settings |= {"training.method": SUPERVISED, "training.device": device}
+    settings |= {"training.method": SUPERVISED, "device": device}
     init = read_description(RunFolder(run)).init
     if init is not None:  # the preprocessing is that model's
         settings = {key: value for key, value in settings.items() if not key.startswith("preprocessing.")}
     twin = Path(run).absolute() / TWIN
+    if is_whole(twin) and _settings(twin)[1]["training.steps"] != settings["training.steps"]:
+        shutil.rmtree(twin)  # the training has gone on since
     share_cache(twin, RunFolder(Path(run)).cache)
     _to_its_end(
         Request(
@@ -81,6 +97,16 @@ def train_twin(run: Path, manifest: Manifest, device: str, watch: Watch = lambda
         ),
         watch,
     )  # fmt: skip
+
+
+def _check_data(run: Path, manifest: Manifest) -> None:
+    known = read_description(RunFolder(run)).data_sha256
+    if known and known != data_checksum(manifest.path):
+        raise InputError(
+            "the cases have changed since the training", file=manifest.path,
+            expected="the labels, unlabeled scans and validation cases that it was made with",
+            found="another list of cases", do="train again, then find out",
+        )  # fmt: skip
 
 
 def judge_twins(
@@ -110,6 +136,12 @@ def cross_validate(
             expected=f"at least {FEWEST_LABELED}, or cases in the list 'validation'", found=str(len(cases)),
             do="label more cases",
         )  # fmt: skip
+    for run in runs:
+        if not RunFolder(run).config.exists():
+            raise InputError(
+                "cross-validation trains again, and this is no run folder", file=run, expected="the folder after --run",
+                found="a model alone", do="give the run folders, or add cases to the list 'validation'",
+            )  # fmt: skip
     folds = make_folds(cases)
     minutes = len(folds) * sum(_settings(run)[2] for run in runs)
     tell(
@@ -139,9 +171,16 @@ def _one_fold(
     there = folder / f"fold_{k + 1}"
     data = there / "dataset.json"
     others = tuple(case for fold in folds for case in fold if case not in held_out)
-    write_text(data, json.dumps(manifest_content(replace(manifest, training=others, validation=(), test=())), indent=1))
+    content = json.dumps(manifest_content(replace(manifest, training=others, validation=(), test=())), indent=1)
     preset, settings, _ = _settings(run)
-    settings |= {"training.checkpoint": "last", "training.device": device}
+    settings |= {"training.checkpoint": "last"}
+    identity = hashlib.sha256(f"{content}{preset}{sorted(settings.items())}".encode()).hexdigest()
+    mark = there / "made_of.txt"
+    if not mark.exists() or mark.read_text(encoding="utf-8") != identity:  # of another run, or of other cases
+        shutil.rmtree(there, ignore_errors=True)
+    write_text(data, content)
+    write_text(mark, identity)
+    settings |= {"device": device}
     tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")
     target = there / "run"
     share_cache(target, folder.parent / "cache")
@@ -158,6 +197,7 @@ def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
         f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
     }
     settings |= {"training.steps": provenance["steps"], "training.minutes": None}
+    del settings["training.device"]  # where it is computed is asked for anew
     return config.preset, settings, float(provenance["minutes"])
 
 

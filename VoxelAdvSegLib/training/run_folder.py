@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What config.json holds: enough to go on with the same numbers."""
+    """What config.json holds: enough to go on with the same numbers.
+
+    data_sha256: of the manifest, "" in runs of before it was noted.
+    """
 
     config: Config
     recipe: Recipe
@@ -71,6 +75,12 @@ class RunDescription:
     init: str | None
     organs: list[dict[str, Any]]
     sentences: list[str]
+    data_sha256: str = ""
+
+
+def data_checksum(manifest: Path) -> str:
+    """Of the list of cases as it is in the file."""
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -120,6 +130,7 @@ def write_description(folder: RunFolder, description: RunDescription) -> None:
     content = {
         "format": FORMAT,
         "data": description.data,
+        "data_sha256": description.data_sha256,
         "init": description.init,
         "organs": description.organs,
         "recipe": description.recipe.to_dict(),
@@ -146,6 +157,7 @@ def read_description(folder: RunFolder) -> RunDescription:
             init=content["init"],
             organs=content["organs"],
             sentences=content["plan"],
+            data_sha256=content.get("data_sha256", ""),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -35,6 +35,7 @@ from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
     claimed,
+    data_checksum,
     read_description,
     write_description,
 )
@@ -159,6 +160,7 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
         init=None if init is None else str(init),
         organs=[asdict(organ) for organ in manifest.organs],
         sentences=sentences,
+        data_sha256=data_checksum(manifest.path),
     )
 
 
