@@ -59,7 +59,7 @@ def overlay_figure(benchmark: Benchmark, rows: Sequence[Measured], manifest: Man
         axes.set_title(textwrap.fill(title, TITLE_LETTERS), fontsize=8, color=INK)
     _legend(figure, manifest.organs)
     figure.subplots_adjust(wspace=0.03, hspace=0.14, top=0.92, bottom=0.1)
-    return save(figure, path)
+    return save(figure, path, with_scans=True)
 
 
 def choose_cases(first: Measured, seed: int) -> list[tuple[str, str]]:
