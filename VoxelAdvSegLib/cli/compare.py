@@ -13,10 +13,10 @@ from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.evaluation.report import check_writable, write_report
 from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of
 from VoxelAdvSegLib.evaluation.statistics import Difference
-from VoxelAdvSegLib.evaluation.verdict import ALL_ORGANS, Verdict, judge
+from VoxelAdvSegLib.evaluation.verdict import ALL_ORGANS, VERDICT, Verdict, judge
 from VoxelAdvSegLib.table import align
 
-VERDICT, COMPARISON = "verdict.json", "comparison.json"
+COMPARISON = "comparison.json"
 FOLDS = "cross_validation"
 KEYS_ALIKE = {
     "steps": "steps", "labeled_scans": "labeled scans", "preset": "preset", "ended": "how they ended", "seed": "seed",
@@ -102,15 +102,11 @@ def _cross_validated(runs: list[Path], manifest: Manifest, folder: Path, device:
 
     screen = Screen()
 
-    def tell(text: str) -> None:
-        screen.close()
-        print(text, flush=True)
-
     def watch(event: dict[str, Any]) -> None:
         if event["type"] in ("step", "progress"):
             screen.show(event)
 
-    reports = cross_validate(runs, manifest, folder, device, tell, watch)
+    reports = cross_validate(runs, manifest, folder, device, screen.tell, watch)
     screen.close()
     return reports
 

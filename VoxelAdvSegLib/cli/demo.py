@@ -27,18 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     screen = Screen()
 
-    def tell(text: str) -> None:
-        nonlocal screen
-        screen.close()
-        screen = Screen()
-        print(text, flush=True)
-
     def watch(event: dict[str, Any]) -> None:
         if event["type"] in ("step", "progress"):  # the rest is on the page
             screen.show(event)
 
     wish = Wish(arguments.output, arguments.minutes, arguments.seed, arguments.steps)
-    story = make_demo(wish, tell, watch)
+    story = make_demo(wish, screen.tell, watch)
     screen.close()
     print(f"Did the unlabeled scans help? {story.verdict.sentence}")
     print(f"{story.seconds / 60:.1f} minutes. Open {arguments.output / PAGE}")

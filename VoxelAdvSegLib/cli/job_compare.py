@@ -9,11 +9,10 @@ from typing import Any
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.cli.job_train import device_to_itself, most_cores
 from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.evaluation.verdict import VERDICT
 from VoxelAdvSegLib.jobs.locks import default_locks
 from VoxelAdvSegLib.jobs.protocol import EVENTS, STOP, CompareRequest, Order
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
-
-VERDICT = "verdict.json"
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: a wish

@@ -66,19 +66,13 @@ def _show_outcome(outcome: Outcome) -> None:
 
 def _with_verdict(request: Request) -> int:
     """Both trainings, the one that was asked for first, then the verdict on the validation cases."""
-    from VoxelAdvSegLib.cli.compare import VERDICT, show
+    from VoxelAdvSegLib.cli.compare import show
     from VoxelAdvSegLib.evaluation.report import write_report
+    from VoxelAdvSegLib.evaluation.verdict import VERDICT
     from VoxelAdvSegLib.training.again import train_with_verdict
 
     screen = Screen()
-
-    def tell(text: str) -> None:
-        nonlocal screen
-        screen.close()
-        screen = Screen()
-        print(text, flush=True)
-
-    verdict = train_with_verdict(request, tell, lambda event: screen.show(event))
+    verdict = train_with_verdict(request, screen.tell, screen.show)
     screen.close()
     write_report(verdict.to_dict(), request.run / VERDICT)
     show(verdict)
@@ -131,6 +125,11 @@ class Screen:
             scores = ", ".join(f"{o} {d:.3f}" for o, d in event["dice"].items() if d is not None)
             best = " (best so far)" if event["best"] else ""
             self._say(f"step {event['step']}: validation Dice {scores}{best}")
+
+    def tell(self, text: str) -> None:
+        """A sentence between two trainings: what comes then has a bar of its own."""
+        self.phase = ""
+        self._say(text)
 
     def _advance(self, phase: str, done: int, total: int, text: str) -> None:
         if phase != self.phase and phase != "validation":

@@ -9,6 +9,7 @@ from typing import Any
 
 from VoxelAdvSegLib.evaluation.statistics import FEWEST_CASES, LEAST_GAIN, Difference, Report, compare, paired
 
+VERDICT = "verdict.json"  # in the folder of the run that was asked about
 ALL_ORGANS = "all organs"
 HARDLY_TRAINED = 0.3  # mean Dice that neither model reaches when the training was too short to compare them
 # Normal quantiles of a two-sided test at 5 % and of a power of 80 %.

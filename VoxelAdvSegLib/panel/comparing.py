@@ -9,13 +9,13 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.evaluation.verdict import VERDICT
 from VoxelAdvSegLib.jobs.comparison import CompareJob
 from VoxelAdvSegLib.jobs.protocol import CompareRequest
 from VoxelAdvSegLib.panel.training import METHOD, SUPERVISED, Training
-from VoxelAdvSegLib.project.runs import Run, read_run, run_folders
+from VoxelAdvSegLib.project.runs import CANCELLED, Run, read_run, run_folders
 
 JOB = "compare"  # folders of the jobs in that of the training: compare-1, ...
-VERDICT = "verdict.json"
 MODEL = "model/model.json"
 
 
@@ -43,8 +43,14 @@ class Comparing(Training):
         if self.project is None:
             return None
         # Only the newest is read: a project may have many, and this is asked often.
-        with_model = (folder for folder in reversed(run_folders(self.project.path)) if (folder / MODEL).is_file())
-        newest = next(with_model, None)
+        newest = next(
+            (
+                folder
+                for folder in reversed(run_folders(self.project.path))
+                if (folder / MODEL).is_file() and not (folder / CANCELLED).exists()
+            ),
+            None,
+        )
         if newest is None:
             return None
         run = read_run(newest)
@@ -88,7 +94,7 @@ class Comparing(Training):
             )  # fmt: skip
 
     def find_out(self, device: str = "auto", wait: bool = False) -> CompareJob:
-        """Trains the newest training's twin without the unlabeled scans, and finds_out both.
+        """Trains the newest training's twin without the unlabeled scans, and compares both.
 
         Takes about as long as the training did. Raises RunError when it cannot begin.
         """
