@@ -27,6 +27,8 @@ from VoxelAdvSegLib.networks.vnet import VNet
 FORMAT = 1
 MODEL = "model.json"
 CARD = "README.md"
+OPPONENT = "discriminator"  # weights of the training's own discriminator
+JUDGE = "post_discriminator"  # of the one that was trained afterwards
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Bundle:
     """A trained model as read from disk.
 
     segmenter: the name of the network to segment with (student or teacher); weights: by name of
-    network; provenance: facts of the training, without anything that names a patient.
+    network; provenance: facts of the training, without anything that names a patient; quality: what
+    inference.quality reads to say how good a segmentation probably is, None for a model without.
     """
 
     organs: tuple[Organ, ...]
@@ -43,6 +46,7 @@ class Bundle:
     segmenter: str
     weights: Mapping[str, Mapping[str, Tensor]]
     provenance: Mapping[str, Any]
+    quality: Mapping[str, Any] | None = None
 
     def network(self, name: str | None = None) -> VNet:
         """A V-Net with the weights of `name` (default: the segmenter), in evaluation mode."""
@@ -50,14 +54,20 @@ class Bundle:
         network.load_state_dict(dict(self.weights[name or self.segmenter]))
         return network.eval()
 
-    def discriminator(self) -> Discriminator | None:
-        """The discriminator with its fusion, in evaluation mode; None for a model without."""
-        if "discriminator" not in self.weights:
+    def discriminator(self, name: str | None = None) -> Discriminator | None:
+        """A discriminator with its fusion, in evaluation mode; None for a model without.
+
+        name: JUDGE, trained afterwards on features that no longer moved, or OPPONENT, the training's own;
+        None: the first of these that there is.
+        """
+        if name is None:
+            name = JUDGE if JUDGE in self.weights else OPPONENT
+        if name not in self.weights:
             return None
         assert self.config.network.filters is not None
         fusion = make_fusion(self.config, self.config.network.filters)
         discriminator = make_discriminator(self.config, len(self.organs) + 1, fusion)
-        discriminator.load_state_dict(dict(self.weights["discriminator"]))
+        discriminator.load_state_dict(dict(self.weights[name]))
         return discriminator.eval()
 
 
@@ -90,6 +100,7 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> None:
         "preprocessing": bundle.recipe.to_dict(),
         "config": to_dict(bundle.config),
         "provenance": dict(bundle.provenance),
+        "quality": None if bundle.quality is None else dict(bundle.quality),
         "sha256": checksums,
     }  # fmt: skip
     (partial / MODEL).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -128,6 +139,7 @@ def read_bundle(folder: Path) -> Bundle:
             segmenter=about["segmenter"],
             weights=weights,
             provenance=about["provenance"],
+            quality=about.get("quality"),
         )
         bundle.network()
         return bundle

@@ -203,6 +203,7 @@ class Training:
     amp: str = "auto"  # row 58: auto | bf16 | fp16 | off
     eval_model: str = "student"  # row 62: student | teacher
     bn_recalibrate: int = 0  # row 65
+    quality: bool = True  # a second phase learns how good a segmentation probably is (method.md 4.4)
     checkpoint: str = "last"  # row 63: last | best
     checkpoint_every: int | None = None  # steps; None: a twentieth of the run
     validate_every: int | None = None  # steps; None: a tenth of the run

@@ -17,6 +17,7 @@ COMMANDS = {
     "segment": "segment scans with a trained model",
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "compare": "say whether the unlabeled scans helped, or which of two models is better",
+    "rank": "order unlabeled cases by what correcting them would teach, with the reason of each",
     "doctor": "check a data set and list everything that is wrong with it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",

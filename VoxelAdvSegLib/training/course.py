@@ -30,6 +30,7 @@ from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder
+from VoxelAdvSegLib.training.second_phase import with_quality
 from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
@@ -282,6 +283,11 @@ class Course:
             p.best_step if use_best else p.step, scores,
         )  # fmt: skip
         bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)
+        if t.quality:
+            bundle = with_quality(
+                bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
+                lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total),
+            )  # fmt: skip
         write_bundle(self.folder.model, bundle, model_card(bundle))
         if self.unlabeled:
             self._preview()
