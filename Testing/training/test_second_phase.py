@@ -1,13 +1,16 @@
 """A training whose model says how good its segmentations are: from the command line to the report."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from Testing.training.conftest import TINY, write_manifest, write_scan
+from VoxelAdvSegLib.benchmark.faults import FAULTS
 from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, read_bundle
 from VoxelAdvSegLib.cli.main import main
 from VoxelAdvSegLib.inference.quality import UNLIKE, Quality
@@ -139,3 +142,45 @@ def test_a_model_without_the_second_phase_cannot_rank(
     assert main(words) == 2
     assert "cannot tell which case to correct" in capsys.readouterr().err
     assert not (tmp_path / "o.json").exists()
+
+
+def test_calibrate_learns_from_validation_cases_that_came_later(
+    supervised: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The networks stay, bit for bit; a case in two roles is refused and changes nothing."""
+    shutil.copytree(supervised, tmp_path / "all")
+    data, run = tmp_path / "all" / "data", tmp_path / "all" / "run"
+    for seed, name in enumerate("pqrstuvw"):
+        write_scan(data, name, 100 + seed, labeled=True)
+    before = read_bundle(run / "model")
+
+    def calibrate(validation: str) -> int:
+        entries = [{"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"} for n in validation]
+        return main(["calibrate", "--run", str(run), "--data", str(write_manifest(data, validation=entries))])
+
+    assert calibrate("apqrstuvw") == 2
+    assert read_bundle(run / "model").quality == before.quality
+    assert calibrate("pqrstuvw") == 0
+    assert "calibrated on 8 validation cases" in capsys.readouterr().out
+    after = read_bundle(run / "model")
+    assert after.quality is not None and after.quality["calibration"]["cases"] == 8
+    assert all(
+        torch.equal(value, after.weights[name][key]) for name, w in before.weights.items() for key, value in w.items()
+    )
+    assert JUDGE in after.weights  # the manifest names unlabeled scans now
+
+
+def test_quality_is_measured_on_scans_that_did_not_calibrate(trained: Path, tmp_path: Path):
+    data = trained / "data"
+    ninth = [{"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"} for n in VALIDATION]
+    for seed, name in enumerate("xyz"):
+        write_scan(data, name, 200 + seed, labeled=True)
+        ninth.append({"image": f"images/{name}.nii.gz", "label": f"labels/{name}.nii.gz"})
+    manifest = write_manifest(data, validation=ninth).rename(data / "more.json")
+    words = ["benchmark", "quality", "--model", str(trained / "run"), "--data", str(manifest)]
+    assert main([*words, "--output", str(tmp_path / "q.json"), "--other", str(data / "images" / "a.nii.gz")]) == 0
+    report = json.loads((tmp_path / "q.json").read_text())
+    assert report["cases"] == 11 and 0 <= report["error"] < 0.3 and 0.5 <= report["coverage"] <= 1
+    assert set(report["faults"]) == {*FAULTS, "another kind"}
+    assert report["faults"]["noise"] == {"auc": 1.0, "told": 1.0}
+    assert report["faults"]["another kind"]["auc"] < 1  # it is a scan of the training

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "compare": "say whether the unlabeled scans helped, or which of two models is better",
     "rank": "order unlabeled cases by what correcting them would teach, with the reason of each",
+    "calibrate": "learn anew how good a model's segmentations are, when more cases were labeled",
     "doctor": "check a data set and list everything that is wrong with it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",

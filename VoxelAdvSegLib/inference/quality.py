@@ -290,8 +290,9 @@ def _log(share: float | None) -> float | None:
 def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapping[str, np.ndarray]]) -> Familiarity:
     """The clouds of the scans of a training; unseen: scans that the network was not trained with.
 
-    The limit of a group is a margin above the largest distance of a scan from the cloud of the others, the
-    unseen ones included: those of the training look more familiar than any other scan would.
+    The limit of a group is a margin above what is usual: above the farthest of the unseen scans, as those of the
+    training look more familiar than any other scan would, and above nine in ten of the training's, each held
+    against the cloud of the others (all of them, where nothing unseen is there).
     """
     groups = {}
     for name in looks[0]:
@@ -301,15 +302,17 @@ def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapp
     return Familiarity(len(looks), groups)
 
 
-MARGIN = 1.25
+MARGIN = 1.3
+USUAL_SHARE = 0.9
 MOST_AXES = 8
 
 
 def _group(rows: np.ndarray, others: np.ndarray) -> Group:
     cloud = _cloud(rows)
     distances = [_cloud(np.delete(rows, i, 0)).distance(rows[i]) for i in range(len(rows))] if len(rows) > 2 else []
-    distances += [cloud.distance(row) for row in others]
-    limit = MARGIN * max(distances, default=1.0)
+    unseen = [cloud.distance(row) for row in others]
+    usual = [float(np.quantile(distances, USUAL_SHARE if unseen else 1.0))] if distances else []
+    limit = MARGIN * max([*usual, *unseen], default=1.0)
     return Group(cloud.mean, cloud.scale, cloud.axes, cloud.variances, cloud.rest, limit)
 
 

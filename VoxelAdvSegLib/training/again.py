@@ -196,7 +196,8 @@ def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
     settings = {
         f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
     }
-    settings |= {"training.steps": provenance["steps"], "training.minutes": None}
+    # What is compared is the Dice; a second phase would not change it.
+    settings |= {"training.steps": provenance["steps"], "training.minutes": None, "training.quality": False}
     del settings["training.device"]  # where it is computed is asked for anew
     return config.preset, settings, float(provenance["minutes"])
 

@@ -30,7 +30,7 @@ from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder
-from VoxelAdvSegLib.training.second_phase import with_quality
+from VoxelAdvSegLib.training.second_phase import what_is_known, with_quality
 from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
@@ -288,6 +288,7 @@ class Course:
                 bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
                 lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total),
             )  # fmt: skip
+            self.tell("message", level="info", text=what_is_known(bundle))
         write_bundle(self.folder.model, bundle, model_card(bundle))
         if self.unlabeled:
             self._preview()

@@ -60,22 +60,31 @@ def with_quality(
         networks = replace(networks, judge=judge)
     classes = len(bundle.organs) + 1
     # Those with labels first: they are few, and new scans are held against them.
-    references = [*labeled, *_spread_out(unlabeled, MOST_REFERENCES - len(labeled))][:MOST_REFERENCES]
+    references = [*labeled, *spread_out(unlabeled, MOST_REFERENCES - len(labeled))][:MOST_REFERENCES]
     seen = []
     for done, case in enumerate(references):
         watch("references", done, len(references))
-        seen.append(look_at(networks, _volume(case.image, device), bundle.config, classes))
+        seen.append(look_at(networks, tensor_of(case.image, device), bundle.config, classes))
     means = [mean for _, mean in seen if mean is not None]
     anchors = make_anchors(means[: len(labeled)], means[len(labeled) :])
-    examples, looks = _examine(bundle, networks, anchors, validation[:MOST_CALIBRATED], device, watch)
+    examples, found, _ = examine(bundle, networks, anchors, validation[:MOST_CALIBRATED], device, watch)
     voxels = {
         organ.name: [int(np.count_nonzero(np.asarray(case.label) == index)) for case in labeled]
         for index, organ in enumerate(bundle.organs, 1)
     }
     calibration = calibrate(examples, voxels)
     refused = "" if calibration else refusal(len(validation))
-    familiarity = make_groups([look for look, _ in seen], looks)
+    familiarity = make_groups([look for look, _ in seen], [signs.look for signs in found])
     return replace(bundle, weights=weights, quality=Quality(calibration, familiarity, anchors, refused).to_dict())
+
+
+def what_is_known(bundle: Bundle) -> str:
+    """What the model can say of new segmentations, as a sentence."""
+    assert bundle.quality is not None
+    quality = Quality.from_dict(bundle.quality)
+    if quality.calibration is None:
+        return quality.refused
+    return f"The probable Dice of new segmentations is calibrated on {quality.calibration.cases} validation cases."
 
 
 def refusal(cases: int) -> str:
@@ -85,16 +94,17 @@ def refusal(cases: int) -> str:
     )
 
 
-def _examine(
+def examine(
     bundle: Bundle,
     networks: Networks,
     anchors: Anchors | None,
     cases: Sequence[LabeledArrays],
     device: torch.device,
-    watch: Told,
-) -> tuple[list[Example], list[dict[str, np.ndarray]]]:
-    """Every case as it is and made worse: signs and true Dice of its organs; and the looks of the former."""
-    examples, looks = [], []
+    watch: Told = lambda phase, done, total: None,
+) -> tuple[list[Example], list[CaseSigns], list[float]]:
+    """Signs and true Dice of every organ of the cases, as they are and made worse; signs and mean entropy (in
+    nats, over the scan) of the cases as they are."""
+    examples, seen, entropies = [], [], []
     # With too few nothing can be learned, but they still tell what scans look like.
     versions = (False, True) if len(cases) >= FEWEST_CASES else (False,)
     for number, case in enumerate(cases):
@@ -102,19 +112,20 @@ def _examine(
         label = np.asarray(case.label)
         for degraded in versions:
             image = degrade(np.asarray(case.image, np.float32), number) if degraded else case.image
-            signs, found = look_and_segment(bundle, networks, _volume(image, device))
+            signs, found, entropy = look_and_segment(bundle, networks, tensor_of(image, device))
             signs = signs if anchors is None else anchors.place(signs)
             if not degraded:
-                looks.append(signs.look)
+                seen.append(signs)
+                entropies.append(entropy)
             for index, organ in enumerate(bundle.organs, 1):
                 true = dice(found == index, label == index)
                 if true is not None:
                     examples.append(Example(number, organ.name, signs.organs[organ.name], true, degraded))
-    return examples, looks
+    return examples, seen, entropies
 
 
-def look_and_segment(bundle: Bundle, networks: Networks, volume: Tensor) -> tuple[CaseSigns, np.ndarray]:
-    """Signs of a scan (1, 1, D, H, W) on the working grid, and the classes (D, H, W) that were found in it."""
+def look_and_segment(bundle: Bundle, networks: Networks, volume: Tensor) -> tuple[CaseSigns, np.ndarray, float]:
+    """Signs of a scan (1, 1, D, H, W) on the working grid, classes (D, H, W) found, and mean entropy in nats."""
     config = bundle.config
     assert config.patches.patch is not None
     axes = mirrored_axes(config)
@@ -123,14 +134,16 @@ def look_and_segment(bundle: Bundle, networks: Networks, volume: Tensor) -> tupl
     )
     names = [organ.name for organ in bundle.organs]
     signs = read_signs(networks, volume, probabilities, names, config, axes)
-    return signs, probabilities.argmax(0).cpu().numpy()
+    entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0).mean()
+    return signs, probabilities.argmax(0).cpu().numpy(), float(entropy)
 
 
-def _volume(image: np.ndarray, device: torch.device) -> Tensor:
+def tensor_of(image: np.ndarray, device: torch.device) -> Tensor:
+    """A scan (z, y, x) as (1, 1, D, H, W) float32."""
     return torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None].to(device)
 
 
-def _spread_out(cases: Sequence[UnlabeledArrays], count: int) -> list[UnlabeledArrays]:
+def spread_out(cases: Sequence[UnlabeledArrays], count: int) -> list[UnlabeledArrays]:
     """At most so many, at equal distances through the list."""
     if len(cases) <= count:
         return list(cases)

@@ -258,7 +258,7 @@ def _run(
     batches = Batches(
         cases.labeled,
         cases.unlabeled,
-        _patch_plan(config, description, cases),
+        patch_plan(config, description, cases),
         config.patches.foreground_patches,
         config.training.seed,
         device,
@@ -299,7 +299,8 @@ def _make_method(
     return made
 
 
-def _patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
+def patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
+    """How patches of a run are cut and changed."""
     assert config.patches.patch is not None
     mirrors = config.patches.mirror_axes or ()
     patch_x, patch_y, patch_z = config.patches.patch
