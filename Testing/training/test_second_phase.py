@@ -161,7 +161,7 @@ def test_calibrate_learns_from_validation_cases_that_came_later(
     assert calibrate("apqrstuvw") == 2
     assert read_bundle(run / "model").quality == before.quality
     assert calibrate("pqrstuvw") == 0
-    assert "calibrated on 8 validation cases" in capsys.readouterr().out
+    assert "calibrated on 8 cases" in capsys.readouterr().out
     after = read_bundle(run / "model")
     assert after.quality is not None and after.quality["calibration"]["cases"] == 8
     assert all(
@@ -184,3 +184,21 @@ def test_quality_is_measured_on_scans_that_did_not_calibrate(trained: Path, tmp_
     assert set(report["faults"]) == {*FAULTS, "another kind"}
     assert report["faults"]["noise"] == {"auc": 1.0, "told": 1.0}
     assert report["faults"]["another kind"]["auc"] < 1  # it is a scan of the training
+
+
+def test_labeled_cases_take_turns_where_there_is_no_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Eight labeled cases, none for validation: refused, with the way out, and then calibrated on the eight."""
+    for seed, name in enumerate("abcdefghkl"):
+        write_scan(tmp_path / "data", name, seed, labeled=name in "abcdefgh")
+    entries = [{"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"} for n in "abcdefgh"]
+    unlabeled = [f"images/{n}.nii.gz" for n in "kl"]
+    data = str(write_manifest(tmp_path / "data", training=entries, unlabeled=unlabeled, validation=[]))
+    run = tmp_path / "run"
+    assert main(["train", "--data", data, "--run", str(run), "--steps", "6", *SETTINGS]) == 0
+    refused = read_bundle(run / "model").quality
+    assert refused is not None and "'calibrate'" in refused["refused"] and refused["calibration"] is None
+    assert main(["calibrate", "--run", str(run), "--data", data, "--leave-out"]) == 0
+    assert "calibrated on 8" in capsys.readouterr().out
+    kept = read_bundle(run / "model").quality
+    assert kept is not None and kept["calibration"]["cases"] == 8 and kept["refused"] == ""
+    assert sorted(path.name for path in (run / "calibration").glob("fold_*")) == [f"fold_{k}" for k in range(1, 6)]

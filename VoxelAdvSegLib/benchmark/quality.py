@@ -23,7 +23,14 @@ from VoxelAdvSegLib.inference.quality import FEWEST_CASES, Familiarity, Quality,
 from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.inference.signs import CaseSigns, Networks, look_at
 from VoxelAdvSegLib.networks.device import choose_device
-from VoxelAdvSegLib.training.second_phase import MOST_REFERENCES, examine, look_and_segment, spread_out, tensor_of
+from VoxelAdvSegLib.training.second_phase import (
+    MOST_REFERENCES,
+    Looking,
+    examine,
+    look_and_segment,
+    spread_out,
+    tensor_of,
+)
 
 SPLITS = 50  # random halves: calibrated on one, measured on the other
 MOST_OTHERS = 10  # scans of another data set
@@ -81,26 +88,25 @@ def _look(
     cache: Path,
     tell: Tell,
 ) -> Measured:
-    config, recipe = bundle.config, bundle.recipe
+    recipe = bundle.recipe
     judge = bundle.discriminator(JUDGE)
     networks = Networks(
         bundle.network().to(device), bundle.network("student").to(device), None if judge is None else judge.to(device)
     )
     assert bundle.quality is not None
-    anchors = Quality.from_dict(bundle.quality).anchors
     labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache)
     unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache)
     cases = prepare_labeled(labeled_cases(manifest, split), manifest.organs, recipe, cache)
-    classes = len(bundle.organs) + 1
-    tell(f"looking at {len(cases)} cases as they are and made worse")
-    examples, seen, entropy = examine(bundle, networks, anchors, cases, device)
     tell("looking at scans of the training")
     chosen = [*labeled, *spread_out(unlabeled, MOST_REFERENCES - len(labeled))][:MOST_REFERENCES]
-    references = [look_at(networks, tensor_of(case.image, device), config, classes)[0] for case in chosen]
+    classes = len(bundle.organs) + 1
+    references = [look_at(networks, tensor_of(case.image, device), bundle.config, classes)[0] for case in chosen]
+    looking = Looking(bundle, networks, None, Quality.from_dict(bundle.quality).anchors, references)
+    tell(f"looking at {len(cases)} cases as they are and made worse")
+    examples, seen, entropy = examine(looking, cases, device)
 
     def signs_of(image: np.ndarray) -> CaseSigns:
-        signs, _ = look_and_segment(bundle, networks, tensor_of(image, device))[:2]
-        return signs if anchors is None else anchors.place(signs)
+        return look_and_segment(looking, tensor_of(image, device))[0]
 
     bad: dict[str, list[CaseSigns]] = {}
     for kind, fault in FAULTS.items():

@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="M.json",
         help="the list of cases of the training; its validation cases may have become more",
     )  # fmt: skip
+    parser.add_argument(
+        "--leave-out", action="store_true",
+        help="also on the labeled cases, which take turns: up to five further trainings, in RUN/calibration",
+    )  # fmt: skip
     parser.add_argument("--anywhere", action="store_true", help="the manifest may name files outside its folder")
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu or cuda:N")
 
@@ -32,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(arguments.data, anywhere=arguments.anywhere)
     progress = Progress()
     bundle = calibrate_run(
-        arguments.run, manifest, arguments.device, lambda phase, done, total: progress(done, total, PHASES[phase])
-    )
+        arguments.run, manifest, arguments.device, arguments.leave_out, lambda text: print(text, flush=True),
+        lambda phase, done, total: progress(done, total, PHASES[phase]),
+    )  # fmt: skip
     progress.clear()
     print(what_is_known(bundle))
     return 0

@@ -167,6 +167,18 @@ def _one_fold(
     run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
     tell: Tell, watch: Watch,
 ) -> list[CaseScore]:  # fmt: skip
+    target, _ = train_fold(run, manifest, folder, k, folds, device, tell, watch)
+    return score_cases(folds[k], manifest.organs, predictions_of(target, device, manifest))
+
+
+def train_fold(
+    run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
+    tell: Tell, watch: Watch,
+) -> tuple[Path, Path]:  # fmt: skip
+    """Trains as in `run` without the cases of fold k, in a folder of `folder`; that run, and its manifest.
+
+    One that is whole and of the same cases and settings is kept, and one that was interrupted goes on.
+    """
     held_out = folds[k]
     there = folder / f"fold_{k + 1}"
     data = there / "dataset.json"
@@ -186,7 +198,7 @@ def _one_fold(
     share_cache(target, folder.parent / "cache")
     resume = RunFolder(target).config.exists()
     _to_its_end(Request(data, target, preset, settings, resume=resume, anywhere=True), watch)
-    return score_cases(held_out, manifest.organs, predictions_of(target, device, manifest))
+    return target, data
 
 
 def _settings(run: Path) -> tuple[str, dict[str, Any], float]:

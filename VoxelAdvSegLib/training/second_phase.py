@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,6 +34,52 @@ MOST_CALIBRATED = 40  # validation scans; each is looked at as it is and made wo
 Told = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Looking:
+    """A model made ready to be asked about scans: judge: its weights, None without unlabeled scans; looks: of scans
+    of the training."""
+
+    bundle: Bundle
+    networks: Networks
+    judge: Mapping[str, Tensor] | None
+    anchors: Anchors | None
+    looks: Sequence[Mapping[str, np.ndarray]]
+
+
+def learn_to_look(
+    bundle: Bundle,
+    labeled: Sequence[LabeledArrays],
+    unlabeled: Sequence[UnlabeledArrays],
+    batches: Batches,
+    device: torch.device,
+    watch: Told = lambda phase, done, total: None,
+) -> Looking:
+    """Trains the judge, where there are unlabeled scans, and looks at the scans of the training.
+
+    watch: gets a phase's name, and how many of how many are done.
+    """
+    networks = Networks(bundle.network().to(device), bundle.network("student").to(device))
+    classes = len(bundle.organs) + 1
+    judge = None
+    if unlabeled:
+        # A short training gets a short second phase.
+        steps = min(STEPS, max(1, int(bundle.provenance["steps"])))
+        judge = train_judge(
+            networks.student, bundle.config, classes, batches, steps, lambda n: watch("judge", n, steps)
+        )
+        networks = replace(networks, judge=judge)
+    # Those with labels first: they are few, and new scans are held against them.
+    references = [*labeled, *spread_out(unlabeled, MOST_REFERENCES - len(labeled))][:MOST_REFERENCES]
+    looks, means = [], []
+    for done, case in enumerate(references):
+        watch("references", done, len(references))
+        look, mean = look_at(networks, tensor_of(case.image, device), bundle.config, classes)
+        looks.append(look)
+        means += [] if mean is None else [mean]
+    anchors = make_anchors(means[: len(labeled)], means[len(labeled) :])
+    return Looking(bundle, networks, None if judge is None else judge.state_dict(), anchors, looks)
+
+
 def with_quality(
     bundle: Bundle,
     labeled: Sequence[LabeledArrays],
@@ -42,40 +88,29 @@ def with_quality(
     batches: Batches,
     device: torch.device,
     watch: Told = lambda phase, done, total: None,
+    left_out: Sequence[Example] = (),
 ) -> Bundle:
-    """The model with its judge, where there were unlabeled scans, and with what it takes to assess new segmentations.
+    """The model with its judge, and with what it takes to assess new segmentations.
 
-    Calibrated on the validation scans, none of which the networks or the judge have seen. watch: gets a
-    phase's name, and how many of how many are done.
+    Calibrated on the validation scans, none of which the networks or the judge have seen, and on examples of
+    labeled scans from trainings that left them out (numbers of their scans below 0).
     """
-    networks = Networks(bundle.network().to(device), bundle.network("student").to(device))
-    weights = dict(bundle.weights)
-    if unlabeled:
-        # A short training gets a short second phase.
-        steps = min(STEPS, max(1, int(bundle.provenance["steps"])))
-        judge = train_judge(
-            networks.student, bundle.config, len(bundle.organs) + 1, batches, steps, lambda n: watch("judge", n, steps)
-        )
-        weights[JUDGE] = judge.state_dict()
-        networks = replace(networks, judge=judge)
-    classes = len(bundle.organs) + 1
-    # Those with labels first: they are few, and new scans are held against them.
-    references = [*labeled, *spread_out(unlabeled, MOST_REFERENCES - len(labeled))][:MOST_REFERENCES]
-    seen = []
-    for done, case in enumerate(references):
-        watch("references", done, len(references))
-        seen.append(look_at(networks, tensor_of(case.image, device), bundle.config, classes))
-    means = [mean for _, mean in seen if mean is not None]
-    anchors = make_anchors(means[: len(labeled)], means[len(labeled) :])
-    examples, found, _ = examine(bundle, networks, anchors, validation[:MOST_CALIBRATED], device, watch)
+    looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch)
+    asked = validation[:MOST_CALIBRATED]
+    # With too few nothing can be learned, but they still tell what scans look like.
+    enough = len(asked) + len({example.case for example in left_out}) >= FEWEST_CASES
+    examples, found, _ = examine(looking, asked, device, enough, watch)
     voxels = {
         organ.name: [int(np.count_nonzero(np.asarray(case.label) == index)) for case in labeled]
         for index, organ in enumerate(bundle.organs, 1)
     }
-    calibration = calibrate(examples, voxels)
-    refused = "" if calibration else refusal(len(validation))
-    familiarity = make_groups([look for look, _ in seen], [signs.look for signs in found])
-    return replace(bundle, weights=weights, quality=Quality(calibration, familiarity, anchors, refused).to_dict())
+    calibration = calibrate([*examples, *left_out], voxels)
+    refused = "" if calibration else refusal(len(validation), len(labeled))
+    quality = Quality(
+        calibration, make_groups(looking.looks, [signs.look for signs in found]), looking.anchors, refused
+    )
+    weights = dict(bundle.weights) if looking.judge is None else {**bundle.weights, JUDGE: looking.judge}
+    return replace(bundle, weights=weights, quality=quality.to_dict())
 
 
 def what_is_known(bundle: Bundle) -> str:
@@ -84,56 +119,57 @@ def what_is_known(bundle: Bundle) -> str:
     quality = Quality.from_dict(bundle.quality)
     if quality.calibration is None:
         return quality.refused
-    return f"The probable Dice of new segmentations is calibrated on {quality.calibration.cases} validation cases."
+    return (
+        f"The probable Dice of new segmentations is calibrated on {quality.calibration.cases} cases that were left out."
+    )
 
 
-def refusal(cases: int) -> str:
+def refusal(validation: int, labeled: int) -> str:
+    """Why no Dice is predicted, and what would help."""
+    help_by = " The labeled ones can take turns: see the command 'calibrate'."
     return (
         f"How good this is cannot be predicted: that takes at least {FEWEST_CASES} validation cases, "
-        f"and the training had {cases}."
+        f"and the training had {validation}.{help_by if validation + labeled >= FEWEST_CASES else ''}"
     )
 
 
 def examine(
-    bundle: Bundle,
-    networks: Networks,
-    anchors: Anchors | None,
+    looking: Looking,
     cases: Sequence[LabeledArrays],
     device: torch.device,
+    degraded: bool = True,
     watch: Told = lambda phase, done, total: None,
 ) -> tuple[list[Example], list[CaseSigns], list[float]]:
-    """Signs and true Dice of every organ of the cases, as they are and made worse; signs and mean entropy (in
-    nats, over the scan) of the cases as they are."""
+    """Signs and true Dice of every organ of the cases, as they are and, with `degraded`, made worse; signs and mean
+    entropy (in nats, over the scan) of the cases as they are."""
     examples, seen, entropies = [], [], []
-    # With too few nothing can be learned, but they still tell what scans look like.
-    versions = (False, True) if len(cases) >= FEWEST_CASES else (False,)
     for number, case in enumerate(cases):
         watch("calibration", number, len(cases))
         label = np.asarray(case.label)
-        for degraded in versions:
-            image = degrade(np.asarray(case.image, np.float32), number) if degraded else case.image
-            signs, found, entropy = look_and_segment(bundle, networks, tensor_of(image, device))
-            signs = signs if anchors is None else anchors.place(signs)
-            if not degraded:
+        for worse in (False, True) if degraded else (False,):
+            image = degrade(np.asarray(case.image, np.float32), number) if worse else case.image
+            signs, found, entropy = look_and_segment(looking, tensor_of(image, device))
+            if not worse:
                 seen.append(signs)
                 entropies.append(entropy)
-            for index, organ in enumerate(bundle.organs, 1):
+            for index, organ in enumerate(looking.bundle.organs, 1):
                 true = dice(found == index, label == index)
                 if true is not None:
-                    examples.append(Example(number, organ.name, signs.organs[organ.name], true, degraded))
+                    examples.append(Example(number, organ.name, signs.organs[organ.name], true, worse))
     return examples, seen, entropies
 
 
-def look_and_segment(bundle: Bundle, networks: Networks, volume: Tensor) -> tuple[CaseSigns, np.ndarray, float]:
+def look_and_segment(looking: Looking, volume: Tensor) -> tuple[CaseSigns, np.ndarray, float]:
     """Signs of a scan (1, 1, D, H, W) on the working grid, classes (D, H, W) found, and mean entropy in nats."""
-    config = bundle.config
+    config, networks = looking.bundle.config, looking.networks
     assert config.patches.patch is not None
     axes = mirrored_axes(config)
     probabilities = predict_probabilities(
         networks.segmenter, volume, config.patches.patch[::-1], config.inference, axes
     )
-    names = [organ.name for organ in bundle.organs]
+    names = [organ.name for organ in looking.bundle.organs]
     signs = read_signs(networks, volume, probabilities, names, config, axes)
+    signs = signs if looking.anchors is None else looking.anchors.place(signs)
     entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0).mean()
     return signs, probabilities.argmax(0).cpu().numpy(), float(entropy)
 
