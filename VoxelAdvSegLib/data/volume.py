@@ -11,9 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.integrity import (
+    access_told,
     check_complete,
+    check_data_size,
     check_header,
-    check_raw_size,
     not_finite,
     without_messages,
 )
@@ -24,6 +25,8 @@ from VoxelAdvSegLib.errors import InputError
 AXES_TOLERANCE = 1e-3
 # 8 GB as float32: beyond any scanner, but not beyond a damaged header.
 MAX_VOXELS = 2**31
+# Formats of SimpleITK whose files may hold references to others that no check here would see.
+REFUSED_FORMATS = frozenset(("HDF5ImageIO", "MINCImageIO", "Bruker2dseqImageIO"))
 
 
 @dataclass(frozen=True)
@@ -88,27 +91,37 @@ def read_geometry(path: str | Path) -> Geometry:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a path is a folder (then of DICOM) or a file with DICOM's mark."""
-    if path.is_dir():
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    """Whether a path is a folder (then of DICOM) or a file with DICOM's mark.
+
+    Raises InputError when it may not be looked at.
+    """
+    with access_told(path):
+        if path.is_dir():
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
 
 
 def read_header(path: Path) -> sitk.ImageFileReader:
     """The header of an image file, without its voxels. Raises InputError when there is none."""
-    if not path.is_file():
-        raise InputError(
-            "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
-            found="nothing", do="check the path",
-        )  # fmt: skip
-    check_header(path)
+    with access_told(path):
+        if not path.is_file():
+            raise InputError(
+                "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
+                found="something else than a file" if path.exists() else "nothing", do="check the path",
+            )  # fmt: skip
+        check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         with without_messages():
+            if (kind := reader.GetImageIOFromFileName(str(path))) in REFUSED_FORMATS:
+                raise InputError(
+                    "this image format is not read", file=path, expected="NIfTI, NRRD, MetaImage or DICOM",
+                    found=kind.removesuffix("ImageIO"), do="convert it, for example with 3D Slicer",
+                )  # fmt: skip
             reader.ReadImageInformation()
     except RuntimeError as error:
         check_complete(path)  # says more precisely what is wrong
@@ -189,9 +202,10 @@ def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np
 
     Raises InputError when the file is truncated or damaged.
     """
-    check_complete(path)
+    with access_told(path):
+        check_complete(path)
     bytes_each = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent()
-    check_raw_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
+    check_data_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
     try:
         with without_messages():
             image = sitk.ReadImage(str(path), pixel_type)
