@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib import __version__
+from VoxelAdvSegLib.cli.main import reading_apart
 from VoxelAdvSegLib.errors import VoxelAdvSegError
-from VoxelAdvSegLib.jobs.protocol import EVENTS, CompareRequest, Order, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, ProbeRequest, SegmentRequest, TrainRequest, read_order
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
 
@@ -59,21 +60,22 @@ def told(error: VoxelAdvSegError) -> dict[str, Any]:
 def _do(folder: Path, order: Order) -> int:
     # Each kind loads what it needs, and torch only inside: a probe must work where torch does not.
     request = order.request
-    if isinstance(request, TrainRequest):
-        from VoxelAdvSegLib.cli.job_train import train_here
+    if isinstance(request, ProbeRequest):
+        from VoxelAdvSegLib.cli.job_probe import probe_here
 
-        return train_here(folder, request, order)
-    if isinstance(request, SegmentRequest):
-        from VoxelAdvSegLib.cli.job_segment import segment_here
+        return probe_here(folder, request)
+    with reading_apart():
+        if isinstance(request, TrainRequest):
+            from VoxelAdvSegLib.cli.job_train import train_here
 
-        return segment_here(folder, request)
-    if isinstance(request, CompareRequest):
+            return train_here(folder, request, order)
+        if isinstance(request, SegmentRequest):
+            from VoxelAdvSegLib.cli.job_segment import segment_here
+
+            return segment_here(folder, request)
         from VoxelAdvSegLib.cli.job_compare import compare_here
 
         return compare_here(folder, request, order)
-    from VoxelAdvSegLib.cli.job_probe import probe_here
-
-    return probe_here(folder, request)
 
 
 def _tell(folder: Path, type: str, **fields: Any) -> None:

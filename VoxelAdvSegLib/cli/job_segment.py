@@ -105,7 +105,7 @@ class _Queue:
             self._finish(case, "done", seconds=time.monotonic() - begin, **facts)
 
     def _segment(self, case: SegmentCase) -> dict[str, Any]:
-        from VoxelAdvSegLib.data.volume import read_volume
+        from VoxelAdvSegLib.data.reading import read_volume
         from VoxelAdvSegLib.inference.output import write_map, write_segmentation
 
         self._progress(case, "reading the scan", 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments every scan; wrong paths are found before the first one is worked on."""
-    from VoxelAdvSegLib.data.volume import read_geometry, read_volume
+    from VoxelAdvSegLib.data.reading import read_geometry, read_volume
     from VoxelAdvSegLib.inference.output import organ_volumes_ml, write_map, write_segmentation
     from VoxelAdvSegLib.inference.segment import Segmenter
 
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    names = [case_name(path.resolve()) for path in paths]
+    names = [case_name(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100 - a link keeps its own name
     for name in names:
         if names.count(name) > 1:
             raise InputError(

@@ -15,11 +15,11 @@ import numpy as np
 
 from VoxelAdvSegLib.data.doctor import content_hash
 from VoxelAdvSegLib.data.geometry import reorientation
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import Recipe, prepare, prepare_label
-from VoxelAdvSegLib.data.volume import Geometry, Volume, read_volume
+from VoxelAdvSegLib.data.reading import read_label, read_volume
+from VoxelAdvSegLib.data.volume import Geometry, Volume
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4

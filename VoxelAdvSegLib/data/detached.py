@@ -27,7 +27,7 @@ def data_files(path: Path) -> list[Path]:
     names = _names(path)
     if not names:
         return [path]
-    folder = Path(os.path.abspath(path)).parent
+    folder = path.absolute().parent
     return [_beside(folder, name, path) for name in names]
 
 

@@ -7,7 +7,11 @@ for gaps.
 
 from __future__ import annotations
 
+import math
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +21,8 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from VoxelAdvSegLib.data.integrity import without_messages
-from VoxelAdvSegLib.data.volume import Geometry, check_geometry
+from VoxelAdvSegLib.data.integrity import access_told, without_messages
+from VoxelAdvSegLib.data.volume import MAX_VOXELS, Geometry, check_geometry
 from VoxelAdvSegLib.errors import InputError
 
 # Objects beside the images of a study that have pixels or frames, but are no scan.
@@ -30,6 +34,13 @@ SLICE_TOLERANCE = 0.1
 TILT_TOLERANCE = 1e-2
 DIRECTION_TOLERANCE = 1e-4
 SAME_PLACE_MM = 1e-3
+MOST_FRAMES = 65_536
+# What numpy, pydicom and our own reading of a header raise at values of the wrong kind or number.
+ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NotImplementedError, RecursionError)
+
+
+class OddValueError(ValueError):
+    """A value that no scanner writes; its text says which, without the value where that may name somebody."""
 
 
 @dataclass(frozen=True)
@@ -55,39 +66,46 @@ def read_series(path: Path) -> tuple[np.ndarray, Geometry, str]:
     tilted or of different kinds, or when pixels cannot be decoded.
     """
     headers = read_series_headers(path)
-    frames, geometry = _stack(headers, path)
+    with odd_values_told(path):
+        frames, geometry = _stack(headers, path)
+        modality = str(headers[0][1].get("Modality", ""))
     pixels: dict[Path, np.ndarray] = {}
     array = np.empty(geometry.shape_zyx, np.float32)
     first_rescale = {frame.file: frame.rescale for frame in frames if frame.index == 0}
     for z, frame in enumerate(frames):
         if frame.file not in pixels:
-            pixels = {frame.file: _decode(frame.file)}
+            pixels = {frame.file: _decode(frame.file, frame.shape_yx, frame.index + 1)}
         array[z] = pixels[frame.file][frame.index]
         slope, intercept = first_rescale[frame.file]
         if frame.rescale != (slope, intercept):  # GDCM rescales every frame as the file's first
             array[z] = (array[z] - intercept) / slope * frame.rescale[0] + frame.rescale[1]
-    return array, geometry, str(headers[0][1].get("Modality", ""))
+    return array, geometry, modality
 
 
 def read_series_geometry(path: Path) -> Geometry:
     """Grid of a series from its headers. Raises InputError as read_series does, but for pixels."""
-    return _stack(read_series_headers(path), path)[1]
+    headers = read_series_headers(path)
+    with odd_values_told(path):
+        return _stack(headers, path)[1]
 
 
 def series_files(path: Path) -> list[Path]:
     """Files of a series in the order of the volume's slices (one file for a multi-frame image)."""
-    frames, _ = _stack(read_series_headers(path), path)
+    headers = read_series_headers(path)
+    with odd_values_told(path):
+        frames, _ = _stack(headers, path)
     return list(dict.fromkeys(frame.file for frame in frames))
 
 
 def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
     """Files of the one image series in a folder (or of one file) with their headers."""
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    files = files_in(path)
     series: dict[str, list[tuple[Path, Dataset]]] = {}
     for file in files:
         header = read_dicom_file(file)
-        if header is not None and "Rows" in header and header.get("Modality") not in NOT_IMAGES:
-            series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
+        with odd_values_told(file):
+            if header is not None and "Rows" in header and str(header.get("Modality", "")) not in NOT_IMAGES:
+                series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
     if not series:
         folders = [] if path.is_file() else sorted(p.name for p in path.iterdir() if p.is_dir())
         raise InputError(
@@ -96,13 +114,37 @@ def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
             do="give the folder that holds the slices themselves",
         )  # fmt: skip
     if len(series) > 1:
+        with odd_values_told(path):
+            found = "; ".join(_describe(headers) for headers in list(series.values())[:8])
         raise InputError(
             f"there are {len(series)} DICOM series in the folder", file=path, expected="one series",
-            found="; ".join(_describe(headers) for headers in series.values()),
-            do="put the files of each series into a folder of its own",
+            found=found, do="put the files of each series into a folder of its own",
         )  # fmt: skip
     (headers,) = series.values()
     return headers
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of a folder in order, or the one file. Raises InputError when they may not be listed."""
+    with access_told(path):
+        return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+
+
+@contextmanager
+def odd_values_told(file: Path) -> Iterator[None]:
+    """A header's values that are of the wrong kind or number, or missing, become an InputError.
+
+    pydicom converts a value when it is asked for, so this may happen at every look into a header. Only
+    texts of our own are told on: others quote the value, which in a damaged header may be a name.
+    """
+    try:
+        yield
+    except ODD_VALUES as error:
+        raise InputError(
+            "a DICOM header has values that cannot be", file=file, expected="the header of a scanner's image",
+            found=str(error) if isinstance(error, OddValueError) else type(error).__name__,
+            do="export the series again",
+        ) from (error if isinstance(error, OddValueError) else None)  # fmt: skip
 
 
 def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
@@ -113,11 +155,12 @@ def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
             return pydicom.dcmread(file, stop_before_pixels=not pixels)
     except InvalidDicomError:
         return None
-    except (EOFError, OSError, ValueError, NotImplementedError) as error:
+    except (EOFError, OSError, zlib.error, *ODD_VALUES) as error:
+        told = f"{error}"[:200] if isinstance(error, (EOFError, OSError)) else type(error).__name__
         raise InputError(
-            "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=str(error),
+            "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=told,
             do="export the series again",
-        ) from error  # fmt: skip
+        ) from None  # fmt: skip
 
 
 def functional_group(header: Dataset, frame: int, name: str) -> Dataset | None:
@@ -142,9 +185,10 @@ def stack_geometry(
 
 
 def _describe(headers: list[tuple[Path, Dataset]]) -> str:
-    header = headers[0][1]
-    words = (header.get("Modality", ""), header.get("SeriesNumber", ""), header.get("SeriesDescription", ""))
-    return f"{' '.join(str(word) for word in words if word)} ({len(headers)} files, {headers[0][0].name} ...)"
+    """Modality and number of a series. Its description is free text, in which people have been named."""
+    file, header = headers[0]
+    words = (header.get("Modality", ""), header.get("SeriesNumber", ""))
+    return f"{' '.join(str(word)[:16] for word in words if word)} ({len(headers)} files, {file.name} ...)"
 
 
 def _frames(file: Path, header: Dataset) -> list[Frame]:
@@ -154,6 +198,11 @@ def _frames(file: Path, header: Dataset) -> list[Frame]:
             found=f"{header.SamplesPerPixel} (colour)", do="export the grey images",
         )  # fmt: skip
     count = int(header.get("NumberOfFrames", 1) or 1)
+    if not 1 <= count <= MOST_FRAMES or not 1 <= count * int(header.Rows) * int(header.Columns) <= MAX_VOXELS:
+        raise InputError(
+            "the volume is too large to be true", file=file, expected=f"at most {MAX_VOXELS:.2g} voxels",
+            found=f"{count} frames of {header.Rows} x {header.Columns}", do="export the series again",
+        )  # fmt: skip
     return [_frame(file, header, index, count) for index in range(count)]
 
 
@@ -178,6 +227,9 @@ def _frame(file: Path, header: Dataset, index: int, count: int) -> Frame:
                 "a slice does not say where it lies", file=file, expected=name, found="nothing",
                 do="use the original images of the scanner, not screenshots",
             )  # fmt: skip
+    numbers = (*place, *cosines, *spacing)
+    if (len(place), len(cosines), len(spacing)) != (3, 6, 2) or not all(math.isfinite(float(n)) for n in numbers):
+        raise OddValueError("a position, orientation or pixel spacing that is none")
     return Frame(
         file,
         index,
@@ -201,7 +253,10 @@ def _stack(headers: list[tuple[Path, Dataset]], path: Path) -> tuple[list[Frame]
             do="give the folder that holds the whole series",
         )  # fmt: skip
     normal = np.cross(*first.axes)
-    normal /= np.linalg.norm(normal)
+    length = float(np.linalg.norm(normal))
+    if not 0.9 < length < 1.1:
+        raise OddValueError("an orientation whose axes are not at right angles")
+    normal /= length
     frames.sort(key=lambda frame: float(frame.position_lps_mm @ normal))
     heights = np.array([frame.position_lps_mm @ normal for frame in frames])
     _check_even(frames, heights, path)
@@ -263,8 +318,8 @@ def _name(frame: Frame) -> str:
     return frame.file.name if frame.index == 0 else f"{frame.file.name} frame {frame.index + 1}"
 
 
-def _decode(file: Path) -> np.ndarray:
-    """Frames (n, y, x) float32 as stored, rescaled."""
+def _decode(file: Path, shape_yx: tuple[int, int], frames: int) -> np.ndarray:
+    """Frames (n, y, x) float32 as stored, rescaled; at least as many as asked for."""
     try:
         with without_messages():
             array = sitk.GetArrayFromImage(sitk.ReadImage(str(file), sitk.sitkFloat32))
@@ -273,4 +328,10 @@ def _decode(file: Path) -> np.ndarray:
             "the pixels of a DICOM file cannot be decoded", file=file, expected="a whole, grey DICOM image",
             found=" ".join(str(error).rpartition("ERROR:")[2].split()), do="export the series again",
         ) from error  # fmt: skip
-    return array[np.newaxis] if array.ndim == 2 else array
+    array = array[np.newaxis] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[1:] != shape_yx or len(array) < frames:
+        raise InputError(
+            "the pixels of a DICOM file are not those of its header", file=file,
+            expected=f"{frames} or more frames of {shape_yx}", found=str(array.shape), do="export the series again",
+        )  # fmt: skip
+    return array
