@@ -3,6 +3,7 @@
 Each variant is made in an empty folder. What is made on purpose aims at what a header may claim and
 what a reader does with it; what is made by chance finds what nobody thought of.
 """
+# ruff: noqa: E501 - tables of headers
 
 from __future__ import annotations
 
@@ -23,7 +24,6 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SHAPE = (16, 18, 20)
 LONG = "n" * 230
-FLAT = dict.fromkeys(("nii", "nii.gz", "nrrd", "mha"))
 
 
 @dataclass(frozen=True)
@@ -346,7 +346,9 @@ def _dicom() -> Iterator[Variant]:
         b"\x28\x00\x30\x00DS": b"nan\\nan ", b"\x20\x00\x32\x00DS": b"a\\b\\c   ", b"\x28\x00\x53\x10DS": b"NaN ",
         b"\x28\x00\x30\x00D": b"\xff" * 4, b"\x20\x00\x37\x00D": b"\0" * 8,
     }.items():  # fmt: skip
-        yield changed(f"bytes of {tag[:4].hex()} {text[:5]!r}", bytes_of(lambda b, t=tag, x=text: _value_bytes(b, t, x)))
+        yield changed(
+            f"bytes of {tag[:4].hex()} {text[:5]!r}", bytes_of(lambda b, t=tag, x=text: _value_bytes(b, t, x))
+        )
 
 
 def _set(file: Path, tag: str, new: object) -> None:
@@ -379,7 +381,9 @@ def _deflated_bomb(series: Path) -> None:
 def _places() -> Iterator[Variant]:
     """Links, pipes, folders and files of another kind in the place of a scan."""
     yield Variant("a link to itself", lambda f: _linked(f / "a.nii.gz", f / "a.nii.gz"))
-    yield Variant("two links in a circle", lambda f: (_linked(f / "b.nii", f / "a.nii"), _linked(f / "a.nii", f / "b.nii"))[1])
+    yield Variant(
+        "two links in a circle", lambda f: (_linked(f / "b.nii", f / "a.nii"), _linked(f / "a.nii", f / "b.nii"))[1]
+    )
     yield Variant("a link to /dev/zero", lambda f: _linked(f / "a.nii", Path("/dev/zero")))
     yield Variant("a link to /dev/random", lambda f: _linked(f / "a.nrrd", Path("/dev/random")))
     yield Variant("a link to nothing", lambda f: _linked(f / "a.mha", f / "gone.mha"))
@@ -389,7 +393,9 @@ def _places() -> Iterator[Variant]:
         yield Variant(f"a pipe called {ending}", lambda f, e=ending: _pipe(f / f"a.{e}"))
         yield Variant(f"an empty file called {ending}", lambda f, e=ending: _written(f / f"a.{e}", b""))
         yield Variant(f"a text called {ending}", lambda f, e=ending: _written(f / f"a.{e}", b"no image\n" * 100))
-        yield Variant(f"noise called {ending}", lambda f, e=ending: _written(f / f"a.{e}", np.random.default_rng(2).bytes(5000)))
+        yield Variant(
+            f"noise called {ending}", lambda f, e=ending: _written(f / f"a.{e}", np.random.default_rng(2).bytes(5000))
+        )
         yield Variant(f"a folder called {ending}", lambda f, e=ending: _folder(f / f"a.{e}"))
     yield Variant("a pipe as voxels", _pipe_as_voxels)
     yield Variant("a link to /dev/zero as voxels", _device_as_voxels)
@@ -462,9 +468,11 @@ def _names() -> Iterator[Variant]:
         "Müller Jörg", "患者さん", "مريض", "🫀🧠", "e\u0301", "a b  c", " leading", "trailing ", "dots.and.dots", "-dash", "--data",
         "percent %s %n", "dollar $HOME", "quote ' \" `", "semi;colon", "star*", "question?", "bracket[1]", "{brace}", "line\nbreak",
         "tab\tulator", "bell\a", "\u202ertl", "zero\u200bwidth", LONG, "CON", "nul", "COM1", "aux.x", "con ", "~", "#1", "a&b", "<a>", "|",
-        "\udcff\udcfe",
     ):  # fmt: skip
-        yield Variant(f"called {name[:20]!a}", lambda f, n=name: sound(f / "s.nii.gz").rename(f / f"{n}.nii.gz"), whole=True)
+        yield Variant(
+            f"called {name[:20]!a}", lambda f, n=name: sound(f / "s.nii.gz").rename(f / f"{n}.nii.gz"), whole=True
+        )
+    yield Variant("called by no text", lambda f: sound(f / "s.nii.gz").rename(f / "\udcff\udcfe.nii.gz"))
     yield Variant("a series in a strange folder", lambda f: sound_series(f).rename(f / "Müller, Jörg * 1"), whole=True)
     yield Variant("deep in folders", _deep, whole=True)
 
@@ -486,7 +494,9 @@ def by_chance(seed: int, count: int) -> Iterator[Variant]:
     """So many variants of sound files with a few bytes changed, cut, doubled or overwritten."""
     for number in range(count):
         base = BASES[number % len(BASES)]
-        yield Variant(f"{base}: {seed}/{number}", lambda f, b=base, n=number: _spoiled(f, b, np.random.default_rng((seed, n))))
+        yield Variant(
+            f"{base}: {seed}/{number}", lambda f, b=base, n=number: _spoiled(f, b, np.random.default_rng((seed, n)))
+        )
 
 
 def _spoiled(folder: Path, base: str, rng: np.random.Generator) -> Path:
@@ -565,3 +575,56 @@ def _number(content: bytearray, rng: np.random.Generator) -> bytes:
 
 
 MUTATIONS = (_flip, _flip, _cut, _drop, _double, _overwrite, _number, _number)
+
+
+# --- labels ----------------------------------------------------------------------------------------------
+
+
+def labels(seed: int, count: int) -> Iterator[Variant]:
+    """Labels and segmentations of `scan`, broken by hand, and so many of each format by chance."""
+    for name, array in {
+        "of 64 bits": label().astype(np.int64), "of large values": label().astype(np.uint16) * 300,
+        "of fractions": label() / 2.0, "negative": -label().astype(np.int16), "NaN": np.where(label(), np.nan, 0.0),
+        "of huge values": label().astype(np.float32) * 1e38, "of every value": np.arange(5760).reshape(SHAPE).astype(np.uint16),
+        "of two slices": label()[:2], "empty": np.zeros(SHAPE, np.uint8), "full": np.ones(SHAPE, np.uint8),
+    }.items():  # fmt: skip
+        yield Variant(f"label {name}", lambda f, a=array: sound(f / "label.nrrd", a))
+    for key, text in {
+        "Segment0_LabelValue": "-1", "Segment0_Layer": "-1", "Segment0_Name": "", "Segment0_ID": "", "Segment0_Color": "nan inf -inf",
+        "Segment0_Extent": "9 9 9", "Segment0_Tags": "|" * 10_000, "Segment1_Name": "ball", "Segment99999999999999999999_Name": "ball",
+        "Segment2_Name": "BALL ", "Segmentation_ReferenceImageExtentOffset": "1000000 0 0",
+    }.items():  # fmt: skip
+        yield Variant(f"segments: {key} {text[:12]!r}", lambda f, k=key, t=text: _segments(f, {k: t}))
+    for number in (10**9, -(10**12), 256, 10**30):
+        yield Variant(f"segments: value {number}", lambda f, n=number: _segments(f, {"Segment0_LabelValue": str(n)}))
+        yield Variant(f"segments: layer {number}", lambda f, n=number: _segments(f, {"Segment0_Layer": str(n)}))
+    yield Variant(
+        "segments: 5,000 of them", lambda f: _segments(f, {f"Segment{n}_Name": f"organ {n}" for n in range(5000)})
+    )
+    yield Variant("segments: none", lambda f: sound(f / "label.seg.nrrd", label()))
+    yield Variant("segments: grey values", lambda f: sound(f / "label.seg.nrrd"))
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        yield Variant(
+            f"segments: {seed}/{number}", lambda f, r=rng: _rewritten(_segments(f, {}), lambda b: mutate(b, r))
+        )
+        yield Variant(
+            f"label: {seed}/{number}",
+            lambda f, r=rng: _rewritten(sound(f / "label.nii", label()), lambda b: mutate(b, r)),
+        )
+
+
+def label() -> np.ndarray:
+    z, y, x = np.indices(SHAPE)
+    return ((z - 8) ** 2 + (y - 9) ** 2 + (x - 10) ** 2 < 30).astype(np.uint8)
+
+
+def _segments(folder: Path, changes: dict[str, str]) -> Path:
+    """A segmentation as 3D Slicer writes it, with one segment called ball."""
+    image = sitk.GetImageFromArray(label())
+    image.SetSpacing((1.0, 1.25, 1.5))
+    keys = {"Segment0_ID": "Segment_1", "Segment0_Name": "ball", "Segment0_LabelValue": "1", "Segment0_Layer": "0"}
+    for key, text in (keys | changes).items():
+        image.SetMetaData(key, text)
+    sitk.WriteImage(image, str(folder / "label.seg.nrrd"))
+    return folder / "label.seg.nrrd"

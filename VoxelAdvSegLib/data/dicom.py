@@ -8,18 +8,21 @@ for gaps.
 from __future__ import annotations
 
 import math
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ImplicitVRLittleEndian
 
 from VoxelAdvSegLib.data.integrity import access_told, without_messages
 from VoxelAdvSegLib.data.volume import MAX_VOXELS, Geometry, check_geometry
@@ -36,6 +39,8 @@ DIRECTION_TOLERANCE = 1e-4
 SAME_PLACE_MM = 1e-3
 MOST_FRAMES = 65_536
 # What numpy, pydicom and our own reading of a header raise at values of the wrong kind or number.
+UNDEFINED_LENGTH = 0xFFFFFFFF
+GREY = ("MONOCHROME1", "MONOCHROME2")
 ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NotImplementedError, RecursionError)
 
 
@@ -103,6 +108,11 @@ def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
     series: dict[str, list[tuple[Path, Dataset]]] = {}
     for file in files:
         header = read_dicom_file(file)
+        if header is None and file.suffix.lower() == ".dcm":
+            raise InputError(
+                "the file is damaged or cut short", file=file, expected="a whole DICOM file",
+                found="a file without DICOM's mark", do="export the series again, or take the file out of the folder",
+            )  # fmt: skip
         with odd_values_told(file):
             if header is not None and "Rows" in header and str(header.get("Modality", "")) not in NOT_IMAGES:
                 series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
@@ -152,15 +162,45 @@ def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # wordy on values that are not used here
-            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+            if pixels:
+                return pydicom.dcmread(file)
+            with file.open("rb") as opened:
+                header = pydicom.dcmread(opened, stop_before_pixels=True)
+                _check_pixel_bytes(header, opened, file)
+                return header
+    except InputError:
+        raise
     except InvalidDicomError:
         return None
-    except (EOFError, OSError, zlib.error, *ODD_VALUES) as error:
+    except (EOFError, OSError, MemoryError, zlib.error, *ODD_VALUES) as error:
         told = f"{error}"[:200] if isinstance(error, (EOFError, OSError)) else type(error).__name__
         raise InputError(
             "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=told,
             do="export the series again",
         ) from None  # fmt: skip
+
+
+def _check_pixel_bytes(header: Dataset, opened: BinaryIO, file: Path) -> None:
+    """Raises InputError when an image's pixels, at which the file stands open, are fewer than its header says.
+
+    GDCM fills up what is missing, with anything.
+    """
+    syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    start = opened.read(12)
+    if "Rows" not in header or syntax.is_deflated or start[:4] not in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
+        return  # no image, or one whose pixels stand elsewhere
+    order = "<" if syntax.is_little_endian else ">"
+    (length,) = struct.unpack_from(order + "I", start, 4 if syntax.is_implicit_VR else 8)
+    bits = int(header.BitsAllocated)
+    count = int(header.get("NumberOfFrames", 1) or 1) * int(header.get("SamplesPerPixel", 1))
+    wanted = (int(header.Rows) * int(header.Columns) * count * bits + 7) // 8
+    if syntax.is_compressed == (length == UNDEFINED_LENGTH) and (syntax.is_compressed or length >= wanted):
+        return
+    raise InputError(
+        "the pixels of a DICOM file are not those of its header", file=file, expected=f"{wanted} bytes"
+        if not syntax.is_compressed else "pixels in packed frames", found=f"{length} bytes",
+        do="export the series again",
+    )  # fmt: skip
 
 
 def functional_group(header: Dataset, frame: int, name: str) -> Dataset | None:
@@ -197,6 +237,8 @@ def _frames(file: Path, header: Dataset) -> list[Frame]:
             "the image has several numbers for each voxel", file=file, expected="one grey value",
             found=f"{header.SamplesPerPixel} (colour)", do="export the grey images",
         )  # fmt: skip
+    if str(header.get("PhotometricInterpretation", GREY[1])) not in GREY:
+        raise OddValueError("a picture that is not grey")
     count = int(header.get("NumberOfFrames", 1) or 1)
     if not 1 <= count <= MOST_FRAMES or not 1 <= count * int(header.Rows) * int(header.Columns) <= MAX_VOXELS:
         raise InputError(
@@ -230,6 +272,9 @@ def _frame(file: Path, header: Dataset, index: int, count: int) -> Frame:
     numbers = (*place, *cosines, *spacing)
     if (len(place), len(cosines), len(spacing)) != (3, 6, 2) or not all(math.isfinite(float(n)) for n in numbers):
         raise OddValueError("a position, orientation or pixel spacing that is none")
+    rescale = float(transformation.get("RescaleSlope") or 1), float(transformation.get("RescaleIntercept") or 0)
+    if not all(map(math.isfinite, rescale)) or rescale[0] == 0:
+        raise OddValueError("a rescale slope or intercept that is none")
     return Frame(
         file,
         index,
@@ -237,7 +282,7 @@ def _frame(file: Path, header: Dataset, index: int, count: int) -> Frame:
         np.array(cosines, float).reshape(2, 3),
         (float(spacing[1]), float(spacing[0])),  # DICOM says rows first
         (int(header.Rows), int(header.Columns)),
-        (float(transformation.get("RescaleSlope") or 1), float(transformation.get("RescaleIntercept") or 0)),
+        rescale,
     )
 
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from VoxelAdvSegLib.data.detached import data_files
+from VoxelAdvSegLib.data.text_headers import check_metaimage_voxels, check_text_header, data_files
 from VoxelAdvSegLib.errors import InputError
 
 NIFTI_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
 NIFTI_FLOATS = {16: "f4", 64: "f8"}  # codes of floating-point voxels
+NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,
+              1536: 128, 1792: 128, 2048: 256, 2304: 32}  # fmt: skip
+UNIT_TOLERANCE = 1e-3  # of a quaternion's squared length, above 1
 BARE_ENDINGS = frozenset((".img", ".hdr", ".gipl", ".vtk"))
 VTK_HEADER_BYTES = 400
 CHUNK_BYTES = 1 << 22
@@ -37,10 +40,10 @@ def check_header(path: Path) -> None:
     """Raises InputError when a file is empty, no gzip, or a NIfTI header says a spacing that cannot be.
 
     ITK repairs a zero spacing and takes a negative one for a mirrored axis without a word. Nor may a
-    header send the reader to a file outside its folder (data/detached.py).
+    header send the reader to a file outside its folder (data/text_headers.py).
     """
     head = _head(path)
-    data_files(path)
+    check_text_header(path)
     header = _nifti_header(path, head)
     if header is not None and not all(math.isfinite(step) and step > 0 for step in header.spacing_mm):
         raise InputError(
@@ -85,6 +88,7 @@ def check_data_size(path: Path, voxel_bytes: int) -> None:
     stored = sum(file.stat().st_size for file in files if file.is_file())
     if voxel_bytes > HEADER_SLACK + MOST_EXPANSION * stored:
         raise _cut(path, f"{voxel_bytes} bytes of voxels, as the header says", f"{stored} bytes in all")
+    check_metaimage_voxels(path, voxel_bytes)
     if ending not in BARE_ENDINGS or not data.is_file() or b"ASCII" in _head(data)[:VTK_HEADER_BYTES]:
         return
     length = data.stat().st_size
@@ -201,21 +205,42 @@ def _nifti_header(path: Path, head: bytes) -> _NiftiHeader | None:
             kind, bits = struct.unpack_from(order + "2h", head, 70)
             spacing = struct.unpack_from(order + "3f", head, 80)
             (offset,) = struct.unpack_from(order + "f", head, 108)
+            codes = struct.unpack_from(order + "2h", head, 252)
+            place = struct.unpack_from(order + "18f", head, 256)
         elif size == NIFTI2_HEADER_BYTES and len(head) == NIFTI2_HEADER_BYTES:
             kind, bits = struct.unpack_from(order + "2h", head, 12)
             dim = struct.unpack_from(order + "8q", head, 16)
             spacing = struct.unpack_from(order + "3d", head, 112)
             (offset,) = struct.unpack_from(order + "q", head, 168)
+            codes = struct.unpack_from(order + "2i", head, 344)
+            place = struct.unpack_from(order + "18d", head, 352)
+        elif size == NIFTI_HEADER_BYTES:
+            raise _impossible(path, "the mark of a NIfTI file in one piece", repr(head[344:348]))
         else:
             continue
         if not (1 <= dim[0] <= 7 and min(dim[1 : dim[0] + 1]) >= 1):
             raise _impossible(path, "1 to 7 axes of at least one voxel", f"{dim[0]} axes of {dim[1:]} voxels")
-        if not (math.isfinite(offset) and 0 <= offset <= LARGEST_OFFSET and bits >= 1):
-            raise _impossible(path, "voxels behind the header", f"{bits} bits each from byte {offset:g} on")
+        if not (math.isfinite(offset) and 0 <= offset <= LARGEST_OFFSET and NIFTI_BITS.get(kind) == bits):
+            found = f"voxels of type {kind} with {bits} bits from byte {offset:g} on"
+            raise _impossible(path, "voxels of a known type behind the header", found)
+        _check_nifti_place(path, codes, place)
         voxels = math.prod(dim[1 : dim[0] + 1])
         floats = np.dtype(order + NIFTI_FLOATS[kind]) if kind in NIFTI_FLOATS else None
         return _NiftiHeader(spacing[: dim[0]], int(offset), int(offset) + voxels * bits // 8, floats)
     return None
+
+
+def _check_nifti_place(path: Path, codes: tuple[int, ...], place: tuple[float, ...]) -> None:
+    """place: quaternion and offset, then the three rows of a matrix; codes: whether each of the two is meant.
+
+    ITK takes a quaternion that is none for another rotation.
+    """
+    quaternion = place[:6]
+    turned = all(map(math.isfinite, quaternion)) and sum(q * q for q in place[:3]) <= 1 + UNIT_TOLERANCE
+    if codes[0] > 0 and not turned:
+        raise _impossible(path, "a rotation and an offset", f"quaternion and offset {quaternion}")
+    if codes[1] > 0 and not all(map(math.isfinite, place[6:])):
+        raise _impossible(path, "a matrix of finite numbers", str(place[6:]))
 
 
 def _impossible(path: Path, expected: str, found: str) -> InputError:

@@ -58,7 +58,9 @@ def _answer(order: dict[str, Any], memory_bytes: int) -> Answer:
         told = {"what": error.what, "file": error.file, "expected": error.expected, "found": error.found}
         return {"error": {"kind": type(error).__name__, **told, "do": error.do}}, None
     except MemoryError:
-        return {"fault": {"found": _too_much(memory_bytes), "traceback": traceback.format_exc()}}, None
+        return {
+            "fault": {"found": "one that takes more than " + _room(memory_bytes), "traceback": traceback.format_exc()}
+        }, None
     except Exception as error:
         return {"fault": {"found": type(error).__name__, "traceback": traceback.format_exc()}}, None
 
@@ -89,14 +91,14 @@ def _check_affordable(header: sitk.ImageFileReader, path: Path, memory_bytes: in
     needed = math.prod(header.GetSize()) * (stored + WORKING_BYTES)
     if needed > memory_bytes:
         raise InputError(
-            "the volume is too large for this computer", file=path, expected=_too_much(memory_bytes),
+            "the volume is too large for this computer", file=path, expected=f"one for {_room(memory_bytes)}",
             found=" x ".join(map(str, header.GetSize())) + f" voxels, for which it takes {needed / 1e9:.1f} GB",
             do="check the header, crop or resample the volume, or use a computer with more memory",
         )  # fmt: skip
 
 
-def _too_much(memory_bytes: int) -> str:
-    return f"a file that is read in {memory_bytes / 1e9:.1f} GB of memory"
+def _room(memory_bytes: int) -> str:
+    return f"{memory_bytes / 1e9:.1f} GB of memory"
 
 
 def _cap_memory(memory_bytes: int) -> None:

@@ -23,6 +23,9 @@ from VoxelAdvSegLib.errors import InputError
 # Largest departure of the axes from unit length and right angles: far above what single precision
 # and text headers round, below a tilt of 0.06 degrees.
 AXES_TOLERANCE = 1e-3
+# Beyond any scanner and microscope: what lies outside is a damaged header, or a length in another unit.
+SPACINGS_MM = (1e-4, 1e3)
+LARGEST_ORIGIN_MM = 1e6
 # 8 GB as float32: beyond any scanner, but not beyond a damaged header.
 MAX_VOXELS = 2**31
 # Formats of SimpleITK whose files may hold references to others that no check here would see.
@@ -96,6 +99,7 @@ def is_dicom(path: Path) -> bool:
     Raises InputError when it may not be looked at.
     """
     with access_told(path):
+        str(path).encode()  # ITK ends the whole process at a name that is no text
         if path.is_dir():
             return True
         if not path.is_file():
@@ -107,6 +111,7 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> sitk.ImageFileReader:
     """The header of an image file, without its voxels. Raises InputError when there is none."""
     with access_told(path):
+        str(path).encode()
         if not path.is_file():
             raise InputError(
                 "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
@@ -178,9 +183,15 @@ def check_geometry(geometry: Geometry, path: Path) -> None:
             "the spacing is not positive", file=path, expected="three positive lengths in mm",
             found=" x ".join(f"{step:g}" for step in spacing), do="correct the header or export again",
         )  # fmt: skip
-    if not all(map(math.isfinite, geometry.origin_lps_mm)):
+    if not all(SPACINGS_MM[0] <= step <= SPACINGS_MM[1] for step in spacing):
         raise InputError(
-            "the origin is not a point", file=path, expected="three finite numbers in mm",
+            "the spacing is too small or too large to be true", file=path,
+            expected=f"{SPACINGS_MM[0]:g} to {SPACINGS_MM[1]:g} mm",
+            found=" x ".join(f"{step:g}" for step in spacing), do="correct the header: lengths are in millimetres",
+        )  # fmt: skip
+    if not all(abs(place) <= LARGEST_ORIGIN_MM for place in geometry.origin_lps_mm):
+        raise InputError(
+            "the origin is not a point", file=path, expected=f"three numbers in mm, at most {LARGEST_ORIGIN_MM:g}",
             found=str(geometry.origin_lps_mm), do="correct the header or export again",
         )  # fmt: skip
     axes = np.reshape(geometry.direction, (3, 3))
