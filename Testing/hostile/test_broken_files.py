@@ -47,7 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(folder: Path, unlabeled: Iterable[Path], first: str, labels: Iterable[Path] = ()) -> Path:
     """A manifest of one good labeled case and one unlabeled, and of the given files."""
     folder.mkdir(exist_ok=True)
-    sound(folder / f"{first}.nrrd")
+    sound(folder / f"{first}.nrrd", scan() + np.int16(7))  # no scan may stand in two lists
     sound(folder / f"{first} too.nrrd", scan() + np.int16(3))
     sound(folder / f"{first} label.nrrd", label())
     training = [{"name": f"l{n}", "image": f"{first}.nrrd", "label": _inside(folder, p)} for n, p in enumerate(labels)]

@@ -44,7 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     for done, (path, name) in enumerate(zip(arguments.input, names, strict=True)):
         progress(done, len(names), name)
         volume = read_volume(path)
-        found = segmenter.segment(volume, arguments.discriminator_map, arguments.largest_component, arguments.flips)
+        try:
+            found = segmenter.segment(volume, arguments.discriminator_map, arguments.largest_component, arguments.flips)
+        except InputError as error:
+            error.file = error.file or str(path)
+            raise
         file = arguments.output / f"{name}.{arguments.format}"
         write_segmentation(found.array, found.geometry, segmenter.organs, file, source=path)
         entry = {

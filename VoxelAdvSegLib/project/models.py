@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from VoxelAdvSegLib.errors import ProjectError, VoxelAdvSegError
+from VoxelAdvSegLib.model_folder import ABOUT, CARD, LARGEST_TEXT, read_about
 from VoxelAdvSegLib.project import model_file, runs
 from VoxelAdvSegLib.project.disk import PARTIAL, move, read_json, remove, written_or_told
-from VoxelAdvSegLib.project.model_file import ABOUT, CARD, LARGEST_TEXT, read_about
 
 if TYPE_CHECKING:
     from VoxelAdvSegLib.project.project import Project

@@ -155,7 +155,7 @@ def read_description(folder: RunFolder) -> RunDescription:
             recipe=Recipe.from_dict(content["recipe"]),
             data=content["data"],
             init=content["init"],
-            organs=content["organs"],
+            organs=[{**organ, "name": str(organ["name"])} for organ in content["organs"]],
             sentences=content["plan"],
             data_sha256=content.get("data_sha256", ""),
         )
