@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             return _do(folder, order)
         except VoxelAdvSegError as error:
-            print(error, flush=True)
-            _tell(folder, "error", **told(error), sitting=order.sitting)
+            fields = _with_pseudonyms(told(error), folder, order)
+            print(fields["text"], flush=True)
+            _tell(folder, "error", **fields, sitting=order.sitting)
             return FAILED
         except KeyboardInterrupt:
             raise
@@ -55,6 +56,22 @@ def told(error: VoxelAdvSegError) -> dict[str, Any]:
         "text": str(error), "kind": type(error).__name__, "what": error.what, "file": error.file,
         "expected": error.expected, "found": error.found, "do": error.do,
     }  # fmt: skip
+
+
+def _with_pseudonyms(fields: dict[str, Any], folder: Path, order: Order) -> dict[str, Any]:
+    """A training's folder names no patient; its key tells the panel of this computer who is meant."""
+    request = order.request
+    if not isinstance(request, TrainRequest):
+        return fields
+    from VoxelAdvSegLib.data.manifest import read_manifest
+    from VoxelAdvSegLib.data.pseudonyms import Pseudonyms
+
+    try:
+        names = Pseudonyms(read_manifest(Path(request.data), problems=[], anywhere=True), folder)
+        names.save(folder, request.data, request.init)
+        return names.hide(fields)
+    except (VoxelAdvSegError, OSError):  # then there are no cases that could be named
+        return fields
 
 
 def _do(folder: Path, order: Order) -> int:

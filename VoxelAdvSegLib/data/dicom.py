@@ -7,12 +7,14 @@ for gaps.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +44,10 @@ MOST_FRAMES = 65_536
 UNDEFINED_LENGTH = 0xFFFFFFFF
 GREY = ("MONOCHROME1", "MONOCHROME2")
 ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NotImplementedError, RecursionError)
+
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+logging.getLogger("pydicom").addFilter(lambda record: not _reading.get())
 
 
 class OddValueError(ValueError):
@@ -141,6 +147,18 @@ def files_in(path: Path) -> list[Path]:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps away what pydicom warns of and logs: it quotes values, and they may be names."""
+    was = _reading.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _reading.reset(was)
+
+
+@contextmanager
 def odd_values_told(file: Path) -> Iterator[None]:
     """A header's values that are of the wrong kind or number, or missing, become an InputError.
 
@@ -148,7 +166,8 @@ def odd_values_told(file: Path) -> Iterator[None]:
     texts of our own are told on: others quote the value, which in a damaged header may be a name.
     """
     try:
-        yield
+        with _quiet():
+            yield
     except ODD_VALUES as error:
         raise InputError(
             "a DICOM header has values that cannot be", file=file, expected="the header of a scanner's image",
@@ -160,8 +179,7 @@ def odd_values_told(file: Path) -> Iterator[None]:
 def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
     """The data set of a file, with or without its pixels; None when the file is not DICOM."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # wordy on values that are not used here
+        with _quiet():
             if pixels:
                 return pydicom.dcmread(file)
             with file.open("rb") as opened:

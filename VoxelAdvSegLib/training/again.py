@@ -13,6 +13,7 @@ from typing import Any
 from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.config import resolve, to_dict
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, manifest_content, read_manifest
+from VoxelAdvSegLib.data.pseudonyms import write_private
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
 from VoxelAdvSegLib.evaluation.report import CaseScore, summarize
 from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of, score_cases
@@ -179,7 +180,8 @@ def _one_fold(
     mark = there / "made_of.txt"
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:  # of another run, or of other cases
         shutil.rmtree(there, ignore_errors=True)
-    write_text(data, content)
+    there.mkdir(parents=True, exist_ok=True)
+    write_private(data, content)  # names and paths of the scans, for this computer alone
     write_text(mark, identity)
     settings |= {"device": device}
     tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")
