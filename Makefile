@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv test lint demo docs clean
+.PHONY: venv test soak lint demo docs clean
 
 venv: $(VENV)/.ready
 
@@ -15,6 +15,10 @@ $(VENV)/.ready: VoxelAdvSegLib/requirements.txt Testing/requirements.txt Testing
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Kills, faults, hostile files and loads, for most of an hour; writes the table of docs/trust.md.
+soak: venv
+	$(BIN)/python -m Testing.soak --page docs/trust.md
 
 lint: venv
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
     assert outcome.reason == "finished" and outcome.step == 12
     assert set(outcome.dice) == {"ball", "pebble", "mean"}
     bundle = read_bundle(run / "model")
-    assert set(bundle.weights) == {"student", "teacher", "discriminator"}
+    assert set(bundle.weights) == {"student", "teacher", "discriminator", "post_discriminator"}
     assert [organ.name for organ in bundle.organs] == ["ball", "pebble"]
     kinds = [event["type"] for event in events_of(run)]
     assert kinds[0] == "start" and kinds[-1] == "end" and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
@@ -197,7 +197,7 @@ def test_terms_switched_off_build_nothing(tiny_data: Path, tmp_path: Path):
     )
     train(Request(tiny_data, tmp_path / "run", overrides=off))
     assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {"student"}
-    assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student"}
+    assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student", "post_discriminator"}
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tiny_data: Path, tmp_path: Path):
@@ -251,4 +251,4 @@ def test_an_altered_or_newer_model_is_refused(tiny_data: Path, tmp_path: Path):
     (model / "model.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(BundleError) as caught:
         Segmenter.open(model, "cpu")
-    assert "format 99" in str(caught.value) and "format 1" in str(caught.value)
+    assert "format 99" in str(caught.value) and "format 2" in str(caught.value)

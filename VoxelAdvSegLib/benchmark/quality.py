@@ -15,7 +15,7 @@ from VoxelAdvSegLib.bundle import JUDGE, Bundle, read_bundle
 from VoxelAdvSegLib.data.cache import LabeledArrays, prepare_labeled, prepare_unlabeled
 from VoxelAdvSegLib.data.manifest import Manifest
 from VoxelAdvSegLib.data.preprocess import prepare
-from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.data.reading import read_volume
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.evaluation.calibration import Example, calibrate
 from VoxelAdvSegLib.evaluation.scoring import labeled_cases

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, UnlabeledCase, manifest_content, read_manifest
-from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.data.reading import read_volume
 from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.evaluation.ranking import Candidate, rank
 from VoxelAdvSegLib.evaluation.report import write_report

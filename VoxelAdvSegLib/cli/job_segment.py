@@ -107,7 +107,7 @@ class _Queue:
 
     def _segment(self, case: SegmentCase) -> dict[str, Any]:
         from VoxelAdvSegLib.bundle import OPPONENT
-        from VoxelAdvSegLib.data.volume import read_volume
+        from VoxelAdvSegLib.data.reading import read_volume
         from VoxelAdvSegLib.inference.output import write_map, write_segmentation
 
         self._progress(case, "reading the scan", 0.0)

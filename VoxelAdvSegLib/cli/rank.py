@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _look(
     segmenter: Segmenter, manifest: Manifest, progress: Progress
 ) -> tuple[list[Candidate], dict[str, dict[str, Any]]]:
-    from VoxelAdvSegLib.data.volume import read_volume
+    from VoxelAdvSegLib.data.reading import read_volume
     from VoxelAdvSegLib.evaluation.ranking import Candidate
 
     candidates, entries = [], {}

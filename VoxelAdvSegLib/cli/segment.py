@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segments every scan; wrong paths are found before the first one is worked on."""
     from VoxelAdvSegLib.bundle import OPPONENT
-    from VoxelAdvSegLib.data.volume import read_geometry, read_volume
+    from VoxelAdvSegLib.data.reading import read_geometry, read_volume
     from VoxelAdvSegLib.inference.output import organ_volumes_ml, write_map, write_segmentation
     from VoxelAdvSegLib.inference.segment import Segmenter
 
@@ -52,10 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     for done, (path, name) in enumerate(zip(arguments.input, names, strict=True)):
         progress(done, len(names), name)
         volume = read_volume(path)
-        found = segmenter.segment(
-            volume, OPPONENT if arguments.discriminator_map == "training" else bool(arguments.discriminator_map),
-            arguments.largest_component, arguments.flips, quality=not arguments.no_quality,
-        )  # fmt: skip
+        try:
+            found = segmenter.segment(
+                volume, OPPONENT if arguments.discriminator_map == "training" else bool(arguments.discriminator_map),
+                arguments.largest_component, arguments.flips, quality=not arguments.no_quality,
+            )  # fmt: skip
+        except InputError as error:
+            error.file = error.file or str(path)
+            raise
         file = arguments.output / f"{name}.{arguments.format}"
         write_segmentation(found.array, found.geometry, segmenter.organs, file, source=path)
         entry = {
@@ -80,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    names = [case_name(path.resolve()) for path in paths]
+    names = [case_name(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100 - a link keeps its own name
     for name in names:
         if names.count(name) > 1:
             raise InputError(

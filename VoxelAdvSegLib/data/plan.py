@@ -9,11 +9,10 @@ import numpy as np
 
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import Manifest
 from VoxelAdvSegLib.data.organs import Organ, names_a_side
 from VoxelAdvSegLib.data.preprocess import Recipe
-from VoxelAdvSegLib.data.volume import read_geometry, read_volume
+from VoxelAdvSegLib.data.reading import read_geometry, read_label, read_volume
 from VoxelAdvSegLib.errors import ConfigError, InputError
 
 GIB = 2**30

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from VoxelAdvSegLib.bundle import JUDGE, MODEL, OPPONENT, Bundle, read_bundle
+from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, Bundle, read_bundle
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
@@ -29,6 +29,7 @@ from VoxelAdvSegLib.inference.signs import (
     sparse,
 )
 from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
+from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.networks.device import choose_device
 
 
@@ -188,9 +189,9 @@ class _Share:
 
 def find_bundle(path: Path) -> Path:
     """The model folder at the path itself, or in a run folder."""
-    if (path / MODEL).is_file() or not (path / "config.json").is_file():
+    if (path / ABOUT).is_file() or not (path / "config.json").is_file():
         return path
-    if not (path / "model" / MODEL).is_file():
+    if not (path / "model" / ABOUT).is_file():
         raise BundleError(
             "this training has not left a model yet",
             file=path,

@@ -281,5 +281,9 @@ def _look(volume: Tensor, student: Tensor, pooled: _Pooled) -> dict[str, np.ndar
 
 def _places(label: np.ndarray, classes: int) -> np.ndarray:
     """Centre of each organ (z, y, x) as parts of the scan's size, NaN for one that was not found."""
-    centres = ndimage.center_of_mass(np.ones(label.shape, np.uint8), label, range(1, classes))
-    return (np.array(centres, float) / np.array(label.shape)).ravel()
+    centres = np.full((classes - 1, 3), np.nan)
+    found = np.unique(label)
+    found = found[found > 0]
+    if len(found):
+        centres[found - 1] = ndimage.center_of_mass(np.ones(label.shape, np.uint8), label, found)
+    return (centres / np.array(label.shape)).ravel()

@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from VoxelAdvSegLib.bundle import MODEL, read_bundle
+from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.config import resolve, to_dict
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, manifest_content, read_manifest
+from VoxelAdvSegLib.data.pseudonyms import write_private
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
 from VoxelAdvSegLib.evaluation.report import CaseScore, summarize
 from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of, score_cases
 from VoxelAdvSegLib.evaluation.verdict import Verdict, judge
 from VoxelAdvSegLib.methods import with_own_settings
+from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.training.run_folder import RunFolder, data_checksum, read_description, share_cache, write_text
 from VoxelAdvSegLib.training.session import Request, train
 
@@ -33,7 +35,7 @@ Watch = Callable[[dict[str, Any]], None]
 
 def is_whole(run: Path) -> bool:
     """Whether a training came to its end and left its model."""
-    about = RunFolder(run).model / MODEL
+    about = RunFolder(run).model / ABOUT
     if not about.exists():
         return False
     return json.loads(about.read_text(encoding="utf-8"))["provenance"]["ended"] in WHOLE_RUNS
@@ -190,7 +192,8 @@ def train_fold(
     mark = there / "made_of.txt"
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:  # of another run, or of other cases
         shutil.rmtree(there, ignore_errors=True)
-    write_text(data, content)
+    there.mkdir(parents=True, exist_ok=True)
+    write_private(data, content)  # names and paths of the scans, for this computer alone
     write_text(mark, identity)
     settings |= {"device": device}
     tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")

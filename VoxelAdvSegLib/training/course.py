@@ -37,6 +37,8 @@ LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer 
 LOG_SECONDS = 1.0
 BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
+SECOND_PHASE_SHARE = 0.06  # of the minutes, taken from both where there is a second phase
+SECOND_PHASE_END = 0.97  # of the minutes, when it ends with what it has learned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
 QUICK_RECALIBRATION = 10  # passes before a validation during training
 # Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
@@ -148,7 +150,7 @@ class Course:
         else:
             return
         self._planned = (p.step, self._spent())
-        left = BUDGET_SHARE * 60 * minutes - self._spent()
+        left = (BUDGET_SHARE - self._later()) * 60 * minutes - self._spent()
         p.total = max(p.step + 1, p.step + int(left / max(per_step, 1e-6)))
         p.plans += 1
         self.method.steps = p.total
@@ -163,7 +165,11 @@ class Course:
 
     def _out_of_time(self) -> bool:
         minutes = self.config.training.minutes
-        return minutes is not None and self._spent() > BUDGET_END * 60 * minutes
+        return minutes is not None and self._spent() > (BUDGET_END - self._later()) * 60 * minutes
+
+    def _later(self) -> float:
+        """Part of the minutes that is kept for the second phase."""
+        return SECOND_PHASE_SHARE if self.config.training.quality else 0.0
 
     # --- the diary ----------------------------------------------------------------------------
 
@@ -284,9 +290,11 @@ class Course:
         )  # fmt: skip
         bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)
         if t.quality:
+            seconds = None if t.minutes is None else max(0.0, SECOND_PHASE_END * 60 * t.minutes - self._spent())
             bundle = with_quality(
                 bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
                 lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total),
+                seconds=seconds,
             )  # fmt: skip
             self.tell("message", level="info", text=what_is_known(bundle))
         write_bundle(self.folder.model, bundle, model_card(bundle))

@@ -28,10 +28,11 @@ def train_judge(
     batches: Batches,
     steps: int = STEPS,
     watch: Callable[[int], None] = lambda done: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Discriminator:
     """Tells voxels of labeled scans, by reference, from those of unlabeled ones, by the student's own class.
 
-    student: in evaluation mode, not moved. Draws depend on the configured seed alone.
+    student: in evaluation mode, not moved. Draws depend on the configured seed alone. is_over: ends it early.
     """
     device = batches.device
     torch.manual_seed(config.training.seed)
@@ -53,4 +54,6 @@ def train_judge(
         loss.backward()
         optimizer.step()
         watch(step + 1)
+        if is_over():
+            break
     return judge.eval()

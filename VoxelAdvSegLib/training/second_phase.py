@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,22 @@ from VoxelAdvSegLib.training.judge import STEPS, train_judge
 MOST_REFERENCES = 40  # scans of the training whose look is remembered; more cost time and change little
 MOST_CALIBRATED = 40  # validation scans; each is looked at as it is and made worse
 
+JUDGE_SHARE, REFERENCE_SHARE = 0.4, 0.6  # of the time there is, when each of these ends
+FEWEST_REFERENCES = 4
+
 Told = Callable[[str, int, int], None]
+
+
+class Clock:
+    """How much of the seconds is gone; None: there is no hurry."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.began = time.monotonic()
+
+    def until(self, share: float) -> Callable[[], bool]:
+        """Tells whether that share of the time is over."""
+        return lambda: self.seconds is not None and time.monotonic() - self.began > share * self.seconds
 
 
 @dataclass(frozen=True)
@@ -53,11 +69,13 @@ def learn_to_look(
     batches: Batches,
     device: torch.device,
     watch: Told = lambda phase, done, total: None,
+    clock: Clock | None = None,
 ) -> Looking:
     """Trains the judge, where there are unlabeled scans, and looks at the scans of the training.
 
     watch: gets a phase's name, and how many of how many are done.
     """
+    clock = clock or Clock(None)
     networks = Networks(bundle.network().to(device), bundle.network("student").to(device))
     classes = len(bundle.organs) + 1
     judge = None
@@ -65,7 +83,13 @@ def learn_to_look(
         # A short training gets a short second phase.
         steps = min(STEPS, max(1, int(bundle.provenance["steps"])))
         judge = train_judge(
-            networks.student, bundle.config, classes, batches, steps, lambda n: watch("judge", n, steps)
+            networks.student,
+            bundle.config,
+            classes,
+            batches,
+            steps,
+            lambda n: watch("judge", n, steps),
+            clock.until(JUDGE_SHARE),
         )
         networks = replace(networks, judge=judge)
     # Those with labels first: they are few, and new scans are held against them.
@@ -73,6 +97,8 @@ def learn_to_look(
     looks, means = [], []
     for done, case in enumerate(references):
         watch("references", done, len(references))
+        if done >= max(len(labeled), FEWEST_REFERENCES) and clock.until(REFERENCE_SHARE)():
+            break
         look, mean = look_at(networks, tensor_of(case.image, device), bundle.config, classes)
         looks.append(look)
         means += [] if mean is None else [mean]
@@ -89,23 +115,26 @@ def with_quality(
     device: torch.device,
     watch: Told = lambda phase, done, total: None,
     left_out: Sequence[Example] = (),
+    seconds: float | None = None,
 ) -> Bundle:
     """The model with its judge, and with what it takes to assess new segmentations.
 
     Calibrated on the validation scans, none of which the networks or the judge have seen, and on examples of
-    labeled scans from trainings that left them out (numbers of their scans below 0).
+    labeled scans from trainings that left them out (numbers of their scans below 0). seconds: what it may take;
+    what is not learned by then is left out, and said to be.
     """
-    looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch)
+    clock = Clock(seconds)
+    looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch, clock)
     asked = validation[:MOST_CALIBRATED]
     # With too few nothing can be learned, but they still tell what scans look like.
     enough = len(asked) + len({example.case for example in left_out}) >= FEWEST_CASES
-    examples, found, _ = examine(looking, asked, device, enough, watch)
+    examples, found, _ = examine(looking, asked, device, enough, watch, clock.until(1.0))
     voxels = {
         organ.name: [int(np.count_nonzero(np.asarray(case.label) == index)) for case in labeled]
         for index, organ in enumerate(bundle.organs, 1)
     }
     calibration = calibrate([*examples, *left_out], voxels)
-    refused = "" if calibration else refusal(len(validation), len(labeled))
+    refused = "" if calibration else refusal(len(validation), len(labeled), enough)
     quality = Quality(
         calibration, make_groups(looking.looks, [signs.look for signs in found]), looking.anchors, refused
     )
@@ -124,8 +153,13 @@ def what_is_known(bundle: Bundle) -> str:
     )
 
 
-def refusal(validation: int, labeled: int) -> str:
-    """Why no Dice is predicted, and what would help."""
+def refusal(validation: int, labeled: int, enough: bool = False) -> str:
+    """Why no Dice is predicted, and what would help; enough: there were cases enough, but not the time or organs."""
+    if enough:
+        return (
+            f"How good this is cannot be predicted: organs were found in too few of the {validation} validation cases, "
+            "or the time was too short to look at them. The command 'calibrate' takes the time it needs."
+        )
     help_by = " The labeled ones can take turns: see the command 'calibrate'."
     return (
         f"How good this is cannot be predicted: that takes at least {FEWEST_CASES} validation cases, "
@@ -139,11 +173,14 @@ def examine(
     device: torch.device,
     degraded: bool = True,
     watch: Told = lambda phase, done, total: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Example], list[CaseSigns], list[float]]:
     """Signs and true Dice of every organ of the cases, as they are and, with `degraded`, made worse; signs and mean
     entropy (in nats, over the scan) of the cases as they are."""
     examples, seen, entropies = [], [], []
     for number, case in enumerate(cases):
+        if is_over():
+            break
         watch("calibration", number, len(cases))
         label = np.asarray(case.label)
         for worse in (False, True) if degraded else (False,):

@@ -21,6 +21,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_la
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
 from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
@@ -39,6 +40,8 @@ from VoxelAdvSegLib.training.run_folder import (
     read_description,
     write_description,
 )
+
+TEXTS = ("error", "message")  # events with sentences, in which files and cases may be named
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,10 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
             stack.callback(events.close)
             stack.enter_context(heartbeat(events))
 
+            names = Pseudonyms(manifest, folder.path)
+
             def tell(type: str, **fields: Any) -> None:
-                watch(events.write(type, **fields))
+                watch(events.write(type, **(names.hide(fields) if type in TEXTS else fields)))
 
             device = choose_device(description.config.training.device)
             _announce(description, folder, device, request.resume, tell)
@@ -92,6 +97,8 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
                 cases = _prepare_cases(manifest, description, folder, tell)
                 if not request.resume:
                     write_description(folder, description)
+                names.save(folder.path, description.data, description.init)
+                cases = _renamed(cases, manifest, names)
         except VoxelAdvSegError:
             if not request.resume and not folder.config.exists():
                 stack.close()
@@ -152,7 +159,7 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
     plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes)
     sentences = list(plan.sentences)
     if init is not None:
-        sentences.append(f"The training goes on from an earlier model ({init.name}) with its preprocessing.")
+        sentences.append("The training goes on from an earlier model with its preprocessing.")
     return RunDescription(
         config=plan.config,
         recipe=recipe or plan.recipe,
@@ -200,7 +207,7 @@ def _announce(
         minutes=description.config.training.minutes,
         resumed=resumed,
         plan=description.sentences,
-        run=str(folder.path),
+        run=folder.path.name,
     )
 
 
@@ -231,6 +238,15 @@ def _prepare_cases(manifest: Manifest, description: RunDescription, folder: RunF
     )
     _warn_of_missing_organs(manifest, labeled, tell)
     return Cases(labeled, unlabeled, validation)
+
+
+def _renamed(cases: Cases, manifest: Manifest, names: Pseudonyms) -> Cases:
+    """From here on a case is known by its pseudonym: nothing that the run writes can name a patient."""
+
+    def of(split: str, arrays: Sequence) -> list:
+        return [replace(a, name=names[case]) for a, case in zip(arrays, manifest.split(split), strict=False)]
+
+    return Cases(of("training", cases.labeled), of("unlabeled", cases.unlabeled), of("validation", cases.validation))
 
 
 def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays], tell: Callable) -> None:
@@ -342,6 +358,7 @@ def _clear(folder: RunFolder, is_new: bool) -> None:
     """What a run that never began has put into its folder."""
     shutil.rmtree(folder.cache, ignore_errors=True)
     folder.events.unlink(missing_ok=True)
+    (folder.path / KEY).unlink(missing_ok=True)
     (folder.path / ".lock").unlink(missing_ok=True)
     if is_new and folder.path.is_dir() and not any(folder.path.iterdir()):
         folder.path.rmdir()

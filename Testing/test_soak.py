@@ -1,0 +1,32 @@
+"""The command that writes the figures of docs/trust.md."""
+
+import pytest
+
+from Testing.soak import BEGIN, END, read_records, table, with_table
+from Testing.soak_record import RECORDS, record
+
+
+def test_what_tests_note_becomes_a_table(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(RECORDS, str(tmp_path))
+    record("nothing is lost", "100 kills")
+    record("files are refused", "8 | 9 files")
+    record("nothing is lost", "0 half files")
+    own = "Testing/test_soak.py::test_what_tests_note_becomes_a_table"
+    assert table(read_records(tmp_path)) == [
+        "| promise | test | figure |",
+        "|---|---|---|",
+        f"| nothing is lost | `{own}` | 100 kills; 0 half files |",
+        f"| files are refused | `{own}` | 8 \\| 9 files |",
+    ]
+
+
+def test_outside_of_the_command_nothing_is_noted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(RECORDS, raising=False)
+    record("a promise", "a figure")
+
+
+def test_only_the_place_of_the_table_changes():
+    page = f"# Title\n\n{BEGIN}\n\nold\n\n{END}\n\nThe end.\n"
+    assert with_table(page, ["new"]) == page.replace("old", "new")
+    with pytest.raises(ValueError, match="no place"):
+        with_table("# Title\n", ["new"])
