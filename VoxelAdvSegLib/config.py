@@ -57,6 +57,7 @@ class Patches:
 class Network:
     filters: int | None = 16  # benchmark
     norm: str = "batch"  # batch | instance | group | none
+    sync_batch_norm: bool = True  # batch norm over the patches of all processes, as one process would have it
     dropout: bool = True
     init_output_prior: bool = False  # row 64
 

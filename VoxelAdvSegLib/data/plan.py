@@ -125,11 +125,17 @@ def _mean_sd(parts: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def make_plan(
-    config: Config, facts: Statistics, machine: Machine, organs: Sequence[Organ], mirror_axes: Sequence[str]
+    config: Config,
+    facts: Statistics,
+    machine: Machine,
+    organs: Sequence[Organ],
+    mirror_axes: Sequence[str],
+    processes: int = 1,
 ) -> Plan:
     """The configuration with every open setting decided, by rules on facts and machine alone.
 
-    Raises ConfigError when no patch fits the machine's memory.
+    processes: how many share the patches of a step; machine: what each of them has. Raises ConfigError
+    when no patch fits the machine's memory.
     """
     says: list[str] = []
     semi = config.training.method != "supervised"
@@ -147,13 +153,16 @@ def make_plan(
     scan = _by(np.round(shape).astype(int))
     says.append(f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {scan}).")
     filters = config.network.filters or _filters(config, voxels, machine)
-    batch_labeled, batch_unlabeled = _batch(config, voxels, filters, machine)
-    need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi, config.training.amp)
+    batch_labeled, batch_unlabeled = _batch(config, voxels, filters, machine, processes)
+    at_once = (batch_labeled + batch_unlabeled) // processes
+    need = memory_need(voxels, at_once, filters, machine.kind, semi, config.training.amp)
     patches = f"{batch_labeled} labeled and {batch_unlabeled} unlabeled patches"
     if not semi:
         patches = (
             f"{batch_labeled + (batch_unlabeled if config.patches.supervised_equal_patches else 0)} labeled patches"
         )
+    if processes > 1:
+        patches += f", shared by {processes} processes,"
     says.append(
         f"A step takes {patches} through a V-Net with {filters} filters and needs about {need / GIB:.1f} GiB of the "
         f"{machine.memory_bytes / GIB:.1f} GiB free on {machine.name or machine.kind}."
@@ -265,12 +274,16 @@ def _patch(size: np.ndarray, largest: int) -> tuple[int, ...]:
     return tuple(int(p) for p in patch)
 
 
-def _batch(config: Config, voxels: int, filters: int, machine: Machine) -> tuple[int, int]:
-    """Patches per side: 2 to 4 by the patch's size on a GPU, 2 on the CPU, where time is what lacks."""
+def _batch(config: Config, voxels: int, filters: int, machine: Machine, processes: int) -> tuple[int, int]:
+    """Patches per side: 2 to 4 by the patch's size on a GPU, 2 on the CPU, where time is what lacks.
+
+    At least one per process, and equally many in each.
+    """
     most = 4 if machine.kind == "cuda" else 2
     size = int(np.clip(STEP_PATCHES_VOXELS // voxels, 2, most))
-    while size > 1 and not _fits(voxels, 2 * size, filters, machine, config.training.amp):
-        size -= 1
+    size = processes * -(-size // processes)
+    while size > processes and not _fits(voxels, 2 * size // processes, filters, machine, config.training.amp):
+        size -= processes
     return config.patches.batch_labeled or size, config.patches.batch_unlabeled or size
 
 

@@ -23,10 +23,12 @@ from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.methods.optimizers import precision
+from VoxelAdvSegLib.networks.joint_layers import average_statistics
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from VoxelAdvSegLib.training.loop import StepReport, take_step
+from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder
@@ -41,17 +43,22 @@ QUICK_RECALIBRATION = 10  # passes before a validation during training
 # Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
 # that is cut off has not come down.
 REPLANNED_AT = (0.1, 0.3, 0.6, 0.85)
+ECHO_SECONDS = 3.0  # in which a launcher passes on the signal that the keyboard has sent already
 PROVISIONAL_STEPS = 2000  # T of the schedules until then
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: finished, or stopped by a person or the clock; dice: final validation, by organ."""
+    """How a run ended: finished, or stopped by a person or the clock; dice: final validation, by organ.
+
+    leads: false in a process that only took part, and knows no score.
+    """
 
     reason: str
     step: int
     model: Path
     dice: dict[str, float | None]
+    leads: bool = True
 
 
 @dataclass
@@ -80,6 +87,7 @@ class Course:
     validation: Sequence[LabeledArrays]
     device: torch.device
     tell: Callable[..., None]
+    team: Team = field(default_factory=Team)
     began: float = field(default_factory=time.monotonic)  # of this sitting, data and plan included
     progress: Progress = field(default_factory=Progress)
 
@@ -100,7 +108,7 @@ class Course:
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
         reason = "finished"
-        with _Interrupt() as interrupt:
+        with _Interrupt(self.team) as interrupt:
             while self.progress.step < self.progress.total:
                 self._one_step()
                 self._between_steps()
@@ -108,9 +116,11 @@ class Course:
                     reason = "stopped"
                 elif self._out_of_time():
                     reason = "out of time"
+                reason = self.team.agree(reason)
                 if reason != "finished":
                     break
-            self._flush()
+            if self.team.leads:
+                self._flush()
             self._save()
             return self._finish(reason)
 
@@ -126,17 +136,22 @@ class Course:
             self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
             measure_ratios=every > 0 and p.step % every == 0,
         )  # fmt: skip
+        report = self.team.average(report)
         p.step += 1
         seconds = time.monotonic() - begin
         p.elapsed += seconds
         self._durations.append(seconds)
-        self._note(report)
-        self._plan_budget()
+        if self.team.leads:
+            self._note(report)
+        if self.config.training.minutes is not None:
+            self._plan_budget()
+            p.total, p.plans = self.team.agree((p.total, p.plans))
+            self.method.steps = p.total
 
     def _plan_budget(self) -> None:
         """Turns minutes into steps after the first ten, and anew at some parts of the run."""
         minutes, p = self.config.training.minutes, self.progress
-        if minutes is None:
+        if minutes is None or not self.team.leads:
             return
         if p.plans == 0 and p.step == TIMED_STEPS[1]:
             per_step = statistics.median(self._durations[TIMED_STEPS[0] :])
@@ -150,7 +165,6 @@ class Course:
         left = BUDGET_SHARE * 60 * minutes - self._spent()
         p.total = max(p.step + 1, p.step + int(left / max(per_step, 1e-6)))
         p.plans += 1
-        self.method.steps = p.total
         self.tell(
             "plan", steps=p.total, seconds_per_step=per_step,
             text=f"{p.total} steps of {per_step:.2f} s fit into {minutes:g} minutes.",
@@ -227,6 +241,8 @@ class Course:
         if not final:
             # Running statistics lag behind fast weights; unread in training, they may be rebuilt here (row 65).
             self._recalibrate(min(QUICK_RECALIBRATION, self.config.training.bn_recalibrate))
+        if not self.team.leads:
+            return {}
         assert self.config.patches.patch is not None
         with evaluating(network):
             for done, case in enumerate(cases, 1):
@@ -252,14 +268,20 @@ class Course:
         step = self.progress.step
         if passes:
             recalibrate(self.method.segmenter(), self.batches, step, self.method.batch_sizes(step), passes)
+        average_statistics(self.method.networks)
 
     def _preview(self) -> None:
+        if not self.team.leads:
+            return
         file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
         case = self.unlabeled[0]
         write_preview(file, case, self.progress.step, self.method, self.config, self.device)
         self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
 
     def _save(self) -> None:
+        average_statistics(self.method.networks)
+        if not self.team.leads:
+            return
         self.progress.scaler = self._scaler.state_dict()
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
@@ -269,13 +291,15 @@ class Course:
     def _finish(self, reason: str) -> Outcome:
         p, t = self.progress, self.config.training
         # A run cut short has not come down to small steps yet: its best moment is the better model.
-        use_best = (
+        use_best = self.team.agree(
             self.folder.best.exists() and p.best_step is not None and (t.checkpoint == "best" or reason != "finished")
         )
         if use_best:
             tensors, _ = read_tensors(self.folder.best)
             self.method.networks.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
         self._recalibrate(t.bn_recalibrate)
+        if not self.team.leads:
+            return Outcome(reason, p.step, self.folder.model, {}, leads=False)
         scores = self._validate(self.validation, final=True) if self.validation else {}
         facts = provenance(
             self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
@@ -290,13 +314,18 @@ class Course:
 
 
 class _Interrupt:
-    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen."""
+    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen.
 
-    def __init__(self) -> None:
+    Of several processes the leader listens. It hears one Ctrl-C twice, from the keyboard and from the launcher.
+    """
+
+    def __init__(self, team: Team) -> None:
         self.seen = False
+        self._team = team
+        self._deaf_until = 0.0
 
     def __enter__(self) -> _Interrupt:
-        self._main = threading.current_thread() is threading.main_thread()
+        self._main = threading.current_thread() is threading.main_thread() and self._team.leads
         if self._main:
             self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
             for number in self._before:
@@ -304,8 +333,10 @@ class _Interrupt:
         return self
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.seen:
+        if self.seen and time.monotonic() >= self._deaf_until:
             raise KeyboardInterrupt
+        if not self.seen and self._team.size > 1:
+            self._deaf_until = time.monotonic() + ECHO_SECONDS
         self.seen = True
 
     def __exit__(self, *error: object) -> None:

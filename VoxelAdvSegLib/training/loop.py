@@ -11,6 +11,7 @@ from torch import Tensor
 
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.methods.contract import Batch, Method, Player, Term
+from VoxelAdvSegLib.networks.joint import average, average_gradients
 
 SUPERVISED_TERMS = ("dice", "cross_entropy", "focal")  # what the gradients of other terms are compared with
 SEED_STRIDE = 1_000_003  # keeps the random streams of neighbouring seeds apart
@@ -65,7 +66,7 @@ def _move(
     player: Player, name: str, terms: Mapping[str, Term], step: int, total: int, scaler: torch.amp.GradScaler
 ) -> float:
     objective = torch.stack([term.weight * term.value for term in terms.values()]).sum()
-    if not torch.isfinite(objective):
+    if not torch.isfinite(average([objective])[0]):
         raise _not_finite(step, f"objective of the {name}", terms)
     rate = player.lr_at(step, total)
     for group in player.optimizer.param_groups:
@@ -75,6 +76,7 @@ def _move(
     half = player.scaled and scaler.is_enabled()
     # Gradient reaches this player's parameters and no other's.
     (scaler.scale(objective) if half else objective).backward(inputs=own)
+    average_gradients(own)
     if half:
         scaler.unscale_(player.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(own, math.inf if player.clip is None else player.clip)
@@ -109,4 +111,5 @@ def _gradient_norm(value: Tensor, parameters: list[torch.nn.Parameter]) -> float
     if not value.requires_grad:
         return 0.0
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return float(torch.stack([g.float().norm() for g in gradients if g is not None] or [torch.zeros(())]).norm())
+    reached = average([g for g in gradients if g is not None])
+    return float(torch.stack([g.float().norm() for g in reached] or [torch.zeros(())]).norm())

@@ -26,11 +26,12 @@ from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSeg
 from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
-from VoxelAdvSegLib.networks.device import choose_device, describe_machine
+from VoxelAdvSegLib.networks.device import describe_machine
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
+from VoxelAdvSegLib.training.parallel import Team, check_shares, join, team
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
@@ -69,16 +70,23 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
     Raises VoxelAdvSegError for what the user can repair. A run that could not begin leaves
     nothing behind; one that had begun keeps its last checkpoint.
     """
+    with team() as processes:
+        return _train(request, watch, processes)
+
+
+def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes: Team) -> Outcome:
     began = time.monotonic()
     folder = RunFolder(Path(request.run).absolute())
     config = resolve(request.preset, with_own_settings(request.preset, request.overrides))
     _check_method(config)
     manifest = _read_data(request.data, config, request.anywhere)
+    if not processes.leads:
+        return _follow(request, folder, manifest, processes, began)
     is_new = not folder.path.exists()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(claimed(folder, request.resume))
-            description = _describe(request, folder, config, manifest)
+            description = _describe(request, folder, config, manifest, processes)
             events = EventWriter(folder.events)
             stack.callback(events.close)
             stack.enter_context(heartbeat(events))
@@ -86,8 +94,9 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
             def tell(type: str, **fields: Any) -> None:
                 watch(events.write(type, **fields))
 
-            device = choose_device(description.config.training.device)
-            _announce(description, folder, device, request.resume, tell)
+            processes.tell = tell
+            device = processes.device(description.config.training.device)
+            _announce(description, folder, device, request.resume, processes, tell)
             with _failures_told(tell):
                 cases = _prepare_cases(manifest, description, folder, tell)
                 if not request.resume:
@@ -98,7 +107,16 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
                 _clear(folder, is_new)
             raise
         with _failures_told(tell):
-            return _run(request, folder, description, manifest, cases, device, tell, began)
+            processes.agree(description)
+            return _run(request, folder, description, manifest, cases, device, processes, began)
+
+
+def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: Team, began: float) -> Outcome:
+    """What a process does that does not lead: it finds plan and prepared scans, and takes part in the steps."""
+    description: RunDescription = processes.agree(None)
+    device = processes.device(description.config.training.device)
+    cases = _prepare_cases(manifest, description, folder, processes.tell)
+    return _run(request, folder, description, manifest, cases, device, processes, began)
 
 
 def _check_method(config: Config) -> None:
@@ -124,7 +142,9 @@ def _read_data(path: Path, config: Config, anywhere: bool) -> Manifest:
     return manifest
 
 
-def _describe(request: Request, folder: RunFolder, config: Config, manifest: Manifest) -> RunDescription:
+def _describe(
+    request: Request, folder: RunFolder, config: Config, manifest: Manifest, processes: Team
+) -> RunDescription:
     """The run's description: read back when it goes on, planned when it is new."""
     if request.resume:
         description = read_description(folder)
@@ -140,7 +160,9 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
                 description,
                 config=replace(description.config, training=replace(description.config.training, device=device)),
             )
+        check_shares(description.config, processes.size)
         return description
+    check_shares(config, processes.size)
     init = None if request.init is None else find_bundle(Path(request.init))
     recipe = None
     if init is not None:
@@ -148,8 +170,8 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
         recipe = bundle.recipe
         config = _like_model(config, bundle, request.overrides)
     facts = gather_statistics(manifest, config)
-    machine = describe_machine(choose_device(config.training.device))
-    plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes)
+    machine = describe_machine(processes.device(config.training.device), processes.local_size)
+    plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes, processes.size)
     sentences = list(plan.sentences)
     if init is not None:
         sentences.append(f"The training goes on from an earlier model ({init.name}) with its preprocessing.")
@@ -186,7 +208,12 @@ def _like_model(config: Config, bundle: Bundle, overrides: Mapping[str, Any]) ->
 
 
 def _announce(
-    description: RunDescription, folder: RunFolder, device: torch.device, resumed: bool, tell: Callable
+    description: RunDescription,
+    folder: RunFolder,
+    device: torch.device,
+    resumed: bool,
+    processes: Team,
+    tell: Callable,
 ) -> None:
     tell(
         "start",
@@ -196,6 +223,7 @@ def _announce(
         preset=description.config.preset,
         organs=[{"name": o["name"], "color_rgb": o["color_rgb"]} for o in description.organs],
         device=str(device),
+        processes=processes.size,
         steps=description.config.training.steps,
         minutes=description.config.training.minutes,
         resumed=resumed,
@@ -246,15 +274,16 @@ def _run(
     manifest: Manifest,
     cases: Cases,
     device: torch.device,
-    tell: Callable,
+    processes: Team,
     began: float,
 ) -> Outcome:
-    config = description.config
+    config, tell = description.config, processes.tell
     if device.type == "cpu":
         # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     method = _make_method(config, manifest, cases, description, device, tell)
+    join(method, config, processes.size)
     batches = Batches(
         cases.labeled,
         cases.unlabeled,
@@ -262,11 +291,13 @@ def _run(
         config.patches.foreground_patches,
         config.training.seed,
         device,
+        processes.rank,
+        processes.size,
     )
     course = Course(
         folder=folder, config=config, recipe=description.recipe, organs=manifest.organs, method=method, batches=batches,
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
-        began=began,
+        began=began, team=processes,
     )  # fmt: skip
     return course.run(resume=request.resume)
 
