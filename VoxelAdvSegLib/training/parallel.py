@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store, get_node_local_rank
+from torch.distributed.rendezvous import rendezvous
 
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.errors import ConfigError, RunError, VoxelAdvSegError
@@ -87,7 +89,7 @@ def team() -> Iterator[Team]:
     if dist.is_initialized():
         yield _members(dist.get_rank(), dist.get_world_size())
         return
-    store, rank, size = next(iter(dist.rendezvous("env://", timeout=timedelta(minutes=10))))
+    store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
     if size == 1:
         yield Team()
         return
@@ -98,8 +100,10 @@ def team() -> Iterator[Team]:
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT
     )
-    watcher = threading.Thread(target=_watch, args=(mine, store.clone()), daemon=True)
-    watcher.start()
+    own = (
+        store.clone() if isinstance(store, dist.TCPStore | dist.PrefixStore) else store
+    )  # a wait in one does not hold up the other
+    threading.Thread(target=_watch, args=(mine, own), daemon=True).start()
     try:
         with _deaf(not mine.leads):
             yield mine
@@ -122,7 +126,7 @@ def team() -> Iterator[Team]:
 def _members(rank: int, size: int) -> Team:
     """The launcher says by its variables which of the processes are on this computer."""
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
-    return Team(rank, size, dist.get_node_local_rank(fallback_rank=rank), local_size)
+    return Team(rank, size, get_node_local_rank(fallback_rank=rank), local_size)
 
 
 @contextlib.contextmanager
@@ -139,7 +143,7 @@ def _deaf(follows: bool) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _post(store: dist.Store, error: BaseException) -> None:
+def _post(store: Store, error: BaseException) -> None:
     """What went wrong, where the watchers of the others see it; the first to say so is heard."""
     known = isinstance(error, VoxelAdvSegError)
     text = str(error) if known else "".join(traceback.format_exception(error))
@@ -147,19 +151,19 @@ def _post(store: dist.Store, error: BaseException) -> None:
         store.compare_set(FAILURE, "", text)
 
 
-def _say(store: dist.Store, key: str) -> None:
+def _say(store: Store, key: str) -> None:
     with contextlib.suppress(RuntimeError):
         store.set(key, "yes")
 
 
-def _wait_until_told(store: dist.Store) -> None:
+def _wait_until_told(store: Store) -> None:
     """The launcher ends all processes when one has ended: not before the leader has said why."""
     with contextlib.suppress(RuntimeError):
         store.wait([TOLD], timedelta(seconds=HEARD_SECONDS))
         time.sleep(1.0)  # the leader is writing
 
 
-def _watch(mine: Team, store: dist.Store) -> None:
+def _watch(mine: Team, store: Store) -> None:
     """Ends this process when another one has failed: it may hang in an exchange with it for ever."""
     with contextlib.suppress(RuntimeError):
         while not mine.ending.wait(LOOK_SECONDS):
