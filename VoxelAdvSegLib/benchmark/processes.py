@@ -70,7 +70,7 @@ def _launch(processes: int, order: Mapping[str, Any]) -> list[float]:
         if done.returncode or not result.exists():
             raise RunError(
                 f"a measurement with {processes} processes failed", expected="exit code 0",
-                found=f"{done.returncode}: {done.stderr.strip()[-600:]}", do="see the message; leave this measurement out",
+                found=f"{done.returncode}: {done.stderr.strip()[-600:]}", do="see the message, or leave it out",
             )  # fmt: skip
         return json.loads(result.read_text(encoding="utf-8"))
 

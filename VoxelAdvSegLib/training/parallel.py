@@ -100,9 +100,8 @@ def team() -> Iterator[Team]:
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT
     )
-    own = (
-        store.clone() if isinstance(store, dist.TCPStore | dist.PrefixStore) else store
-    )  # a wait in one does not hold up the other
+    # A connection of its own: a wait in one does not hold up the other. Older versions of torch have one for both.
+    own = getattr(store, "clone", lambda: store)()
     threading.Thread(target=_watch, args=(mine, own), daemon=True).start()
     try:
         with _deaf(not mine.leads):
