@@ -10,7 +10,15 @@ import SimpleITK as sitk
 from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.data.manifest import read_manifest
 from VoxelAdvSegLib.data.organs import organs_of
-from VoxelAdvSegLib.data.plan import GIB, Machine, Plan, Statistics, gather_statistics, make_plan, memory_need
+from VoxelAdvSegLib.data.plan import (
+    GIB,
+    Machine,
+    Plan,
+    Statistics,
+    gather_statistics,
+    make_plan,
+    step_need,
+)
 from VoxelAdvSegLib.errors import ConfigError
 
 ORGANS = organs_of({"liver": 1, "spleen": 2})
@@ -38,7 +46,7 @@ def test_every_plan_fits_and_can_be_trained(facts: Statistics, kind: str, gigaby
     assert patch and filters and labeled and unlabeled
     assert all(p % 16 == 0 and p >= 16 for p in patch) and max(patch) >= 32
     voxels = int(np.prod(patch))
-    assert memory_need(voxels, labeled + unlabeled, filters, kind) <= 0.85 * gigabytes * GIB
+    assert step_need(made.config, kind, 2) <= 0.85 * gigabytes * GIB
     assert voxels <= (1_048_576 if kind == "cuda" else 262_144)
     text = "\n".join(made.sentences)
     assert " x ".join(map(str, patch)) in text and f"{voxels:,}" in text
@@ -54,7 +62,7 @@ def test_full_precision_on_a_graphics_card_is_planned_for():
     patches = made.patches
     assert patches.patch and patches.batch_labeled and patches.batch_unlabeled and made.network.filters
     voxels, count = int(np.prod(patches.patch)), patches.batch_labeled + patches.batch_unlabeled
-    assert memory_need(voxels, count, made.network.filters, "cuda", amp="off") <= 0.85 * 4 * GIB
+    assert step_need(made, "cuda", 2) <= 0.85 * 4 * GIB
     half = plan(CT, machine).config.patches
     assert half.patch and voxels * count < np.prod(half.patch) * 2 * (half.batch_labeled or 0)
 
@@ -66,8 +74,7 @@ def test_a_small_computer_is_not_filled_by_more_filters(gigabytes: float, cores:
     made = plan(CT, Machine("cpu", gigabytes * GIB, cores))
     patches = made.config.patches
     assert patches.patch and patches.batch_labeled and made.config.network.filters
-    need = memory_need(int(np.prod(patches.patch)), 2 * patches.batch_labeled, made.config.network.filters, "cpu")
-    assert need <= 0.85 * gigabytes * GIB
+    assert step_need(made.config, "cpu", 2) <= 0.85 * gigabytes * GIB
 
 
 def test_ct_is_coarsened_until_a_patch_sees_a_24th():

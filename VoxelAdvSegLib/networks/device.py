@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import psutil
 import torch
@@ -59,3 +60,46 @@ def describe_machine(device: torch.device, processes: int = 1) -> Machine:
         free, _ = torch.cuda.mem_get_info(device)
         return Machine("cuda", float(free), cores, torch.cuda.get_device_name(device))
     return Machine("cpu", float(psutil.virtual_memory().available) / processes, cores, f"the CPU ({cores} cores)")
+
+
+class PeakMemory:
+    """The most memory that has been in use since it was made: of the device, or of this process on the CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = 0
+        else:
+            self._before = psutil.Process().memory_info().rss
+            self._earlier = _peak_rss()
+
+    def measured_bytes(self) -> int | None:
+        """None where an earlier peak of the process hides this one (reading scans, on the CPU)."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        peak = _peak_rss()
+        return peak - self._before if peak > self._earlier else None
+
+
+def _peak_rss() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not on Windows
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "std::bad_alloc",
+    "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, in whatever words the device or the system says so."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import statistics
 import threading
@@ -18,11 +19,13 @@ from VoxelAdvSegLib.bundle import Bundle, write_bundle
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.plan import step_need
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.methods.optimizers import precision
+from VoxelAdvSegLib.networks.device import PeakMemory
 from VoxelAdvSegLib.networks.joint_layers import average_statistics
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
@@ -31,7 +34,7 @@ from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
-from VoxelAdvSegLib.training.run_folder import RunFolder
+from VoxelAdvSegLib.training.run_folder import RunFolder, write_text
 from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
@@ -97,6 +100,7 @@ class Course:
         self._pending: list[StepReport] = []
         self._watch = Watch()
         self._noted = time.monotonic()
+        self._memory = PeakMemory(self.device)
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
         if resume and self.folder.last.exists():
@@ -134,7 +138,7 @@ class Course:
         batch = self.batches.at(p.step, *self.method.batch_sizes(p.step))
         report = take_step(
             self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
-            measure_ratios=every > 0 and p.step % every == 0,
+            measure_ratios=every > 0 and p.step % every == 0, parts=self.config.training.accumulate or 1,
         )  # fmt: skip
         report = self.team.average(report)
         p.step += 1
@@ -285,6 +289,20 @@ class Course:
         self.progress.scaler = self._scaler.state_dict()
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
+        self._note_memory()
+
+    def _note_memory(self) -> None:
+        """What was planned and what it took, so far; of this sitting."""
+        t, p = self.config.training, self.config.patches
+        content = {
+            "step": self.progress.step,
+            "estimated_bytes": round(step_need(self.config, self.device.type, len(self.organs) + 1, self.team.size)),
+            "measured_bytes": self._memory.measured_bytes(),
+            "device": str(self.device), "patch": p.patch, "batch_labeled": p.batch_labeled,
+            "batch_unlabeled": p.batch_unlabeled, "processes": self.team.size, "recompute": bool(t.recompute),
+            "accumulate": t.accumulate or 1,
+        }  # fmt: skip
+        write_text(self.folder.memory, json.dumps(content, indent=1))
 
     # --- the end ------------------------------------------------------------------------------
 

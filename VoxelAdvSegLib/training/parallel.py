@@ -205,9 +205,18 @@ def refuse_several(what: str) -> None:
 
 def check_shares(config: Config, size: int) -> None:
     """Raises ConfigError where a step cannot be shared by that many processes as one process would do it."""
+    patches, adversarial = config.patches, config.adversarial
+    parts = config.training.accumulate or 1
+    for name in ("batch_labeled", "batch_unlabeled") if parts > 1 else ():
+        batch = getattr(patches, name)
+        if batch is not None and batch % (size * parts):
+            raise ConfigError(
+                f"{batch} patches cannot go through the network in {parts} equal parts",
+                expected=f"{name} a multiple of {size * parts} (accumulate={parts}, {size} processes)",
+                found=f"{name}={batch}", do="set another accumulate or batch",
+            )  # fmt: skip
     if size == 1:
         return
-    patches, adversarial = config.patches, config.adversarial
     for name in ("batch_labeled", "batch_unlabeled"):
         batch = getattr(patches, name)
         if batch is not None and batch % size:

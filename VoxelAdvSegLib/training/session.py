@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +17,18 @@ from safetensors import SafetensorError
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, start_from
-from VoxelAdvSegLib.config import Config, resolve
+from VoxelAdvSegLib.config import Config, resolve, with_setting
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_labeled, prepare_unlabeled
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
-from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
+from VoxelAdvSegLib.data.plan import gather_statistics, make_plan, one_size_smaller
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
-from VoxelAdvSegLib.networks.device import describe_machine
+from VoxelAdvSegLib.networks.device import describe_machine, is_out_of_memory
+from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
@@ -40,6 +42,8 @@ from VoxelAdvSegLib.training.run_folder import (
     read_description,
     write_description,
 )
+
+AT_RESUME = ("device", "recompute", "accumulate")  # settings that may change when a training goes on
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
             raise
         with _failures_told(tell):
             processes.agree(description)
-            return _run(request, folder, description, manifest, cases, device, processes, began)
+            return _run(request.resume, folder, description, manifest, cases, device, processes, began)
 
 
 def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: Team, began: float) -> Outcome:
@@ -116,7 +120,7 @@ def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: 
     description: RunDescription = processes.agree(None)
     device = processes.device(description.config.training.device)
     cases = _prepare_cases(manifest, description, folder, processes.tell)
-    return _run(request, folder, description, manifest, cases, device, processes, began)
+    return _run(request.resume, folder, description, manifest, cases, device, processes, began)
 
 
 def _check_method(config: Config) -> None:
@@ -154,12 +158,11 @@ def _describe(
                 expected=", ".join(o["name"] for o in description.organs),
                 found=", ".join(o.name for o in manifest.organs), do="resume with the manifest that began it",
             )  # fmt: skip
-        device = request.overrides.get("device")
-        if device:
-            description = replace(
-                description,
-                config=replace(description.config, training=replace(description.config.training, device=device)),
-            )
+        for key in AT_RESUME:
+            if request.overrides.get(key) is not None:
+                description = replace(
+                    description, config=with_setting(description.config, f"training.{key}", request.overrides[key])
+                )
         check_shares(description.config, processes.size)
         return description
     check_shares(config, processes.size)
@@ -268,7 +271,54 @@ def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays]
 
 
 def _run(
-    request: Request,
+    resume: bool,
+    folder: RunFolder,
+    description: RunDescription,
+    manifest: Manifest,
+    cases: Cases,
+    device: torch.device,
+    processes: Team,
+    began: float,
+) -> Outcome:
+    """The course; where memory runs out, again from the last checkpoint and one size smaller, for as many steps."""
+    while True:
+        try:
+            return _run_course(resume, folder, description, manifest, cases, device, processes, began)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found = (str(error).splitlines() or ["no more memory"])[0][:200]
+        # Outside of the clause: the error held the course, and with it the memory.
+        description = _smaller(description, folder, processes, found)
+        resume = folder.last.exists()
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _smaller(description: RunDescription, folder: RunFolder, processes: Team, found: str) -> RunDescription:
+    """The run's description one size smaller, written down, and told.
+
+    Raises RunError where there is nothing smaller, and with several processes, which are not all at the same place.
+    """
+    smaller = one_size_smaller(description.config, processes.size)
+    if smaller is None or processes.size > 1:
+        raise RunError(
+            "memory ran out", expected="room for a step", found=found,
+            do="close other programs, or use another --device"
+            if smaller is None
+            else "go on with --resume and --set recompute=true, or --set accumulate=2, or with more processes",
+        )  # fmt: skip
+    config, what = smaller
+    text = f"Memory ran out. The training goes on from its last checkpoint, one size smaller: {what}."
+    processes.tell("message", level="warning", text=text)
+    description = replace(description, config=config, sentences=[*description.sentences, text])
+    write_description(folder, description)
+    return description
+
+
+def _run_course(
+    resume: bool,
     folder: RunFolder,
     description: RunDescription,
     manifest: Manifest,
@@ -299,7 +349,7 @@ def _run(
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
         began=began, team=processes,
     )  # fmt: skip
-    return course.run(resume=request.resume)
+    return course.run(resume=resume)
 
 
 def _make_method(
@@ -327,6 +377,9 @@ def _make_method(
     make = method_class(config.training.method)
     made = make(config, network, classes, config.training.steps or 0, len(cases.labeled))
     made.networks.to(device)
+    if config.training.recompute:
+        for part in [n for n in made.networks.modules() if isinstance(n, VNet)]:
+            part.recompute_blocks()
     return made
 
 
