@@ -1,6 +1,7 @@
 """The plan: fake case lists against numbers worked out from the rules of method.md 1.6."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from VoxelAdvSegLib.data.plan import (
     Statistics,
     gather_statistics,
     make_plan,
+    one_size_smaller,
     step_need,
 )
 from VoxelAdvSegLib.errors import ConfigError
@@ -205,3 +207,54 @@ def test_statistics_come_from_training_scans_alone_in_working_order(tmp_path: Pa
     clipped = inside.clip(low, high)
     assert facts.ct == pytest.approx((low, high, clipped.mean(), clipped.std()))
     assert gather_statistics(read_manifest(path), resolve("la-paper", {})).ct is None
+
+
+CARDS = (4, 6, 8, 12, 24)  # GiB
+
+
+def saving(made: Plan) -> tuple[bool, int]:
+    training = made.config.training
+    return bool(training.recompute), training.accumulate or 1
+
+
+def test_every_card_gets_what_fits_and_a_larger_one_never_less():
+    patches = []
+    for gigabytes in CARDS:
+        made = plan(CT, gpu(gigabytes))
+        p = made.config.patches
+        assert p.patch and p.batch_labeled and step_need(made.config, "cuda", 2) <= 0.85 * gigabytes * GIB
+        patches.append(np.prod(p.patch) * p.batch_labeled)
+    assert patches == sorted(patches) and saving(plan(CT, gpu(24))) == (False, 1)
+
+
+def test_the_patches_of_the_paper_fit_small_cards_by_saving():
+    """112 x 112 x 80 twice a side: the plan saves memory before it takes away patches."""
+    facts = replace(MR, shapes_xyz=((180, 180, 88),) * 3)
+    found = {}
+    for gigabytes in CARDS:
+        made = plan(facts, gpu(gigabytes), patch=[112, 112, 80], batch_labeled=2, batch_unlabeled=2)
+        found[gigabytes] = saving(made)
+        assert step_need(made.config, "cuda", 2) <= 0.85 * gigabytes * GIB
+    assert found[4] == (True, 2) and found[24] == (False, 1)
+    assert sorted(found.values(), reverse=True) == [found[n] for n in CARDS]
+    # Batch norm takes the statistics of the whole batch: it is not cut in parts unasked, but the person is told.
+    text = " ".join(
+        plan(facts, gpu(4), patch=[112, 112, 80], batch_labeled=2, batch_unlabeled=2, norm="batch").sentences
+    )
+    assert "WARNING: that may be too much" in text and "parts" not in text
+
+
+def test_memory_can_be_set_by_hand():
+    assert plan(CT, gpu(80), memory_gb=6).config.patches == plan(CT, gpu(6)).config.patches
+    assert saving(plan(CT, gpu(80), recompute=True, accumulate=2)) == (True, 2)
+
+
+def test_smaller_sizes_end():
+    config, steps = plan(CT, gpu(4)).config, []
+    while (smaller := one_size_smaller(config)) is not None:
+        assert step_need(smaller[0], "cuda", 2) < step_need(config, "cuda", 2)
+        config, what = smaller
+        steps.append(what)
+        assert config.training.steps == plan(CT, gpu(4)).config.training.steps
+    assert config.patches.patch and max(config.patches.patch) == 32
+    assert "patches have" in steps[-1]

@@ -94,6 +94,7 @@ def _peak_rss() -> int:
 
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "std::bad_alloc",
+    "could not create a primitive",  # oneDNN, whose kernels need memory as well
     "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
 )  # fmt: skip
 
