@@ -209,7 +209,7 @@ class Training:
     validate_every: int | None = None  # steps; None: a tenth of the run
     validation_cases: int = 10  # cases scored during training; all of them count at the end
     preview_every: int | None = None  # steps; None: a twentieth of the run
-    # Less memory for the same patches; None: planned (docs/many_gpus.md, memory).
+    # Less memory for the same patches; None: planned (docs/memory.md).
     recompute: bool | None = None  # blocks are computed again on the way back: the same result, a third more time
     accumulate: int | None = None  # parts of a batch one after the other, their gradients averaged
     memory_gb: float | None = None  # to plan for; None: what is free on the device

@@ -42,6 +42,7 @@ LOG_SECONDS = 1.0
 BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
+EARLY_PREVIEW, EARLY_PREVIEW_SECONDS = 0.01, 30.0  # part of the run, and seconds since it was asked for
 QUICK_RECALIBRATION = 10  # passes before a validation during training
 # Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
 # that is cut off has not come down.
@@ -101,6 +102,7 @@ class Course:
         self._watch = Watch()
         self._noted = time.monotonic()
         self._memory = PeakMemory(self.device)
+        self._waits = True  # the person, for a first preview of this sitting
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
         if resume and self.folder.last.exists():
@@ -231,11 +233,22 @@ class Course:
         begin = time.monotonic()
         if self.validation and p.step % (t.validate_every or max(1, p.total // 10)) == 0:
             self._validate(self.validation[: t.validation_cases])
-        if self.unlabeled and p.step % (t.preview_every or max(1, p.total // 20)) == 0:
+        if self.unlabeled and self._preview_is_due():
             self._preview()
         p.elapsed += time.monotonic() - begin
         if p.step % (t.checkpoint_every or max(1, p.total // 20)) == 0:
             self._save()
+
+    def _preview_is_due(self) -> bool:
+        """Every twentieth of the run; and early, once by steps and once by the clock, for the one who waits for it."""
+        p, every = self.progress, self.config.training.preview_every
+        if p.step % (every or max(1, p.total // 20)) == 0:
+            return True
+        if every is not None or not self.team.leads:
+            return False
+        if p.step == max(1, round(EARLY_PREVIEW * p.total)):
+            return True
+        return self._waits and time.monotonic() - self.began > EARLY_PREVIEW_SECONDS
 
     def _validate(self, cases: Sequence[LabeledArrays], final: bool = False) -> dict[str, float | None]:
         """Dice per organ on the working grid; the best so far is kept as a checkpoint."""
@@ -280,6 +293,7 @@ class Course:
         file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
         case = self.unlabeled[0]
         write_preview(file, case, self.progress.step, self.method, self.config, self.device)
+        self._waits = False
         self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
 
     def _save(self) -> None:

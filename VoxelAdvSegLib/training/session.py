@@ -241,11 +241,15 @@ def _prepare_cases(manifest: Manifest, description: RunDescription, folder: RunF
     def progress(phase: str) -> Callable[[int, int], None]:
         return lambda done, total: tell("progress", phase=phase, done=done, total=total)
 
-    labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache, progress("labeled scans"))
+    # A training beside this one, of the same project, has prepared most scans already.
+    earlier = sorted(other for other in folder.path.parent.glob("*/cache") if other != cache)
+    labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache, progress("labeled scans"), earlier)
     unlabeled: list[UnlabeledArrays] = []
     if description.config.training.method != "supervised":
-        unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"))
-    validation = prepare_labeled(manifest.validation, manifest.organs, recipe, cache, progress("validation scans"))
+        unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"), earlier)
+    validation = prepare_labeled(
+        manifest.validation, manifest.organs, recipe, cache, progress("validation scans"), earlier
+    )
     by_name = {
         (role, a.name): a.content
         for role, arrays in (("training", labeled), ("unlabeled", unlabeled), ("validation", validation))
