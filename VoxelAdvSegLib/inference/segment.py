@@ -138,9 +138,11 @@ class _Share:
 
 def find_bundle(path: Path) -> Path:
     """The model folder at the path itself, or in a run folder."""
-    if (path / MODEL).is_file() or not (path / "config.json").is_file():
+    if (path / MODEL).is_file():
         return path
-    if not (path / "model" / MODEL).is_file():
+    if (path / "model" / MODEL).is_file():
+        return path / "model"
+    if (path / "config.json").is_file():
         raise BundleError(
             "this training has not left a model yet",
             file=path,
@@ -148,4 +150,4 @@ def find_bundle(path: Path) -> Path:
             found="a run folder without a model",
             do="wait for it, or end it gracefully: make an empty file named STOP in the run folder",
         )
-    return path / "model"
+    return path

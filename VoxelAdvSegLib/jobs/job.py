@@ -291,8 +291,9 @@ def _make_room(folder: Path, free_bytes: int) -> None:
         )  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (STOP, CANCELLED, CONTROL, PULSE):
-            (folder / name).unlink(missing_ok=True)
+        half_written = folder.glob(".*.json.*.partial")  # by a process that was killed
+        for path in (*(folder / name for name in (STOP, CANCELLED, CONTROL, PULSE)), *half_written):
+            path.unlink(missing_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise RunError(
