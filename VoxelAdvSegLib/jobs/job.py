@@ -7,7 +7,6 @@ is new and looks whether the child lives, within a few hundredths of a second.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import time
@@ -256,12 +255,10 @@ class Job:
 
     def _look_ahead(self) -> None:
         """How the diary ends, before all of it is read: that is worth knowing first."""
-        began = math.inf if self.started is None else self.started - 1
-        for line in read_tail(self.folder / EVENTS).splitlines()[1:]:
+        # By place in the file and not by the child's clock, which may have been set back.
+        for line in read_tail(self.folder / EVENTS, after=self.order.diary).splitlines()[1:]:
             try:
                 event = json.loads(line)
-                if event["time"] < began:
-                    continue
                 self._foresee(event)
                 if event["type"] == "end":
                     self._end = event
@@ -307,12 +304,12 @@ def _make_room(folder: Path, free_bytes: int) -> None:
         )  # fmt: skip
 
 
-def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
-    """The last bytes of a text file; "" when it cannot be read."""
+def read_tail(path: Path, most_bytes: int = TAIL_BYTES, after: int = 0) -> str:
+    """The last bytes of a text file, of those after a place in it; "" when it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - most_bytes))
+            file.seek(max(after, file.tell() - most_bytes))
             return file.read(most_bytes).decode("utf-8", "replace")
     except OSError:
         return ""
