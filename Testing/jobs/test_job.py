@@ -368,7 +368,7 @@ def test_no_poll_takes_long_whatever_waits_to_be_read(bench: Bench):
 
 def test_the_pulse_is_read_as_written(bench: Bench, tmp_path: Path):
     assert read_pulse(tmp_path) is None
-    for junk in ("", "{", "[]", '{"pid": "x"}', '{"pid": 1}'):
+    for junk in ("", "{", "[]", '{"pid": "x"}', '{"pid": 1}', '{"pid": 1e999}'):
         (tmp_path / "pid.json").write_text(junk)
         assert read_pulse(tmp_path) is None
 

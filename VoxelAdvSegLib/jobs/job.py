@@ -196,7 +196,7 @@ class Job:
         kind = event["type"]
         try:
             self.follow(event)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             self._warn(f"An event of the type '{kind[:40]}' is not as this version knows it and was passed over.")
             return
         if not self._ours:
@@ -264,7 +264,7 @@ class Job:
                     self._end = event
                 elif event["type"] == "error":
                     self._end, self.failure = event, explain_error(event)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 continue  # torn or junk; the follower counts it
 
     def _foresee(self, event: Event) -> None:
