@@ -27,10 +27,10 @@ class ForkServer:
     log: Path
     pids: list[int] = field(default_factory=list)
 
-    def begin(self, data: Path, run: Path, touches: int | None = None, **request: Any) -> int:
-        """Starts a training (fields of training.session.Request); its process number."""
+    def begin(self, data: Path, run: Path, trap: tuple[int, str, str] | None = None, **request: Any) -> int:
+        """Starts a training (fields of training.session.Request); its process number. trap: see fork_server.py."""
         train = {"data": str(data), "run": str(run), **request}
-        order = {"train": train, "log": str(self.log), "touches": touches}
+        order = {"train": train, "log": str(self.log), "trap": trap}
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(order) + "\n")

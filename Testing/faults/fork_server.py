@@ -1,11 +1,11 @@
 """A process that has loaded torch once, and does each piece of work in a fork of itself that may be killed.
 
 A killed fork is a killed process like any other; only the seconds of loading are saved. It reads one
-JSON object per line: {"train": {...fields of Request...}, "log": FILE, "touches": N or null}. It says "ready",
-and answers with the number of the new process, and with its exit status once that has ended.
+JSON object per line: {"train": {...fields of Request...}, "log": FILE, "trap": [N, NAME, SIGNAL] or null}. It
+says "ready", and answers with the number of the new process, and with its exit status once that has ended.
 
-touches: the process kills itself just before the Nth time that it opens a file for writing, makes,
-renames or removes something.
+trap: the process sends itself the signal just before the Nth time that it opens for writing, makes,
+renames or removes something whose path has NAME in it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from VoxelAdvSegLib.training.session import Request, train
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
 
-def kill_at_touch(number: int) -> None:
+def set_trap(number: int, name: str, signal_name: str) -> None:
     seen = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal seen
         writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
         writes = writes or (event == "open" and arguments[1] is None and arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        if writes or event in CHANGES:
+        if (writes or event in CHANGES) and name in " ".join(map(str, arguments)):
             seen += 1
             if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.Signals[signal_name])
 
     sys.addaudithook(count)
 
@@ -48,8 +48,8 @@ def work(order: dict[str, Any]) -> int:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if order.get("touches"):
-        kill_at_touch(order["touches"])
+    if order["trap"]:
+        set_trap(*order["trap"])
     fields = order["train"]
     try:
         train(Request(**{**fields, "data": Path(fields["data"]), "run": Path(fields["run"])}))

@@ -51,7 +51,7 @@ class Killed:
         """Starts it, or goes on, and kills it; False when it came to its end before."""
         resume = (self.run / "config.json").exists()
         pid = self.server.begin(
-            self.data, self.run, self.draw.randint(1, 80) if moment == "touch" else None,
+            self.data, self.run, (self.draw.randint(1, 80), "", "SIGKILL") if moment == "touch" else None,
             overrides={} if resume else self.settings, resume=resume,
         )  # fmt: skip
         if moment == "random":
