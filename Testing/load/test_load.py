@@ -138,7 +138,7 @@ def test_many_volumes_are_trained_on(tmp_path: Path, cases: int):
     [
         ("supervised tiny", 400),
         pytest.param("supervised tiny", 20_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
-        pytest.param("voxel_adversarial", 1000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+        pytest.param("voxel_adversarial", 400, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
     ],
 )
 def test_a_long_training_does_not_grow(tmp_path: Path, method: str, steps: int):
