@@ -18,7 +18,7 @@ FOLDERS = {
     TWIN: "comparisons", "cross_validation": "comparisons",
 }  # fmt: skip
 DIARIES = frozenset((
-    CONFIG, LOCK, EVENTS, "plan.txt", "plan.json", "key.json", "job.json", "log.txt", "pid.json", "control.json",
+    CONFIG, LOCK, EVENTS, "plan.txt", "memory.json", "key.json", "job.json", "log.txt", "pid.json", "control.json",
     "STOP", "CANCELLED", "verdict.json", "comparison.json",
 ))  # fmt: skip
 WORDS = {
