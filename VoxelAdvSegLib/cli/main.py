@@ -21,6 +21,7 @@ COMMANDS = {
     "rank": "order unlabeled cases by what correcting them would teach, with the reason of each",
     "calibrate": "learn anew how good a model's segmentations are, when more cases were labeled",
     "doctor": "check a data set and list everything that is wrong with it",
+    "clean": "say what a training has stored, and remove it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",
     "benchmark": "run methods side by side, and report tables and figures",

@@ -74,6 +74,15 @@ class Batches:
             labeled_case=torch.tensor(cases, device=self.device),
         )
 
+    def names_at(self, step: int, labeled: int, unlabeled: int) -> list[str]:
+        """The cases of a step's patches: those of the labeled ones, then of the unlabeled."""
+        everyone = cases_at(self.seed, step, labeled, len(self.labeled))
+        names = [self.labeled[everyone[slot]].name for slot in share(labeled, self.rank, self.processes)]
+        if unlabeled and self.unlabeled:
+            everyone = cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))
+            names += [self.unlabeled[everyone[slot]].name for slot in share(unlabeled, self.rank, self.processes)]
+        return names
+
     def _foreground_voxel(self, rng: np.random.Generator, number: int) -> np.ndarray | None:
         if not self.places or rng.random() >= self.foreground or not self.places[number]:
             return None

@@ -21,6 +21,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.plan import step_need
 from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
@@ -30,6 +31,7 @@ from VoxelAdvSegLib.networks.joint_layers import average_statistics
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from VoxelAdvSegLib.training.failures import with_cases
 from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
@@ -141,10 +143,14 @@ class Course:
         self.method.steps = p.total
         every = self.config.training.gradient_ratio_every
         batch = self.batches.at(p.step, *self.method.batch_sizes(p.step))
-        report = take_step(
-            self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
-            measure_ratios=every > 0 and p.step % every == 0, parts=self.config.training.accumulate or 1,
-        )  # fmt: skip
+        try:
+            report = take_step(
+                self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
+                measure_ratios=every > 0 and p.step % every == 0, parts=self.config.training.accumulate or 1,
+            )  # fmt: skip
+        except RunError as error:
+            names = self.batches.names_at(p.step, *self.method.batch_sizes(p.step))
+            raise with_cases(error, names, [*batch.labeled, *batch.unlabeled]) from error
         report = self.team.average(report)
         p.step += 1
         seconds = time.monotonic() - begin
