@@ -36,6 +36,20 @@ def _norm(kind: str, channels: int) -> nn.Module:
     raise ConfigError("unknown norm", expected=" | ".join(NORMS), found=kind, do="set network.norm")
 
 
+class Convolution(nn.Conv3d):
+    """3 x 3 x 3, the size kept."""
+
+    def __init__(self, source: int, channels: int) -> None:
+        super().__init__(source, channels, 3, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[2] == 2 and input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # oneDNN's weight gradient in bfloat16 is wrong for exactly two slices (torch 2.13; up to 1e37).
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
 def unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
     """A convolution with its norm and ReLU."""
     return [convolution, _norm(norm, channels), nn.ReLU(inplace=True)]
@@ -67,7 +81,7 @@ class VNet(nn.Module):
             layers: list[nn.Module] = []
             for repeat in range(repeats):
                 source = in_channels if level == 0 and repeat == 0 else channels[level]
-                layers += unit(nn.Conv3d(source, channels[level], 3, padding=1), norm, channels[level])
+                layers += unit(Convolution(source, channels[level]), norm, channels[level])
             blocks.append(nn.Sequential(*layers))
         for level in range(4):
             step = nn.Conv3d(channels[level], channels[level + 1], 2, stride=2)
