@@ -6,7 +6,7 @@ from torch import nn
 
 from VoxelAdvSegLib.errors import ConfigError
 from VoxelAdvSegLib.networks.decoders import ManyDecoders
-from VoxelAdvSegLib.networks.vnet import Convolution, VNet, block_channels, block_strides
+from VoxelAdvSegLib.networks.vnet import Convolution, Head, VNet, block_channels, block_strides
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,15 @@ def test_gradients_in_bfloat16_are_those_of_fp32_to_its_rounding(depth):
 def test_every_3x3x3_convolution_is_guarded_so(network):
     found = [m for m in network.modules() if isinstance(m, nn.Conv3d) and m.kernel_size == (3, 3, 3)]
     assert len(found) > 20 and all(isinstance(m, Convolution) for m in found)
+
+
+def test_the_head_is_a_plain_convolution():
+    head = Head(8, 3)
+    hidden = torch.randn(2, 8, 4, 5, 6).to(memory_format=torch.channels_last_3d).requires_grad_()
+    upstream = torch.randn(2, 3, 4, 5, 6)
+    plain = nn.functional.conv3d(hidden, head.weight, head.bias)
+    wanted = [hidden, head.weight, head.bias]
+    expected = [plain, *torch.autograd.grad(plain, wanted, upstream)]
+    out = head(hidden)
+    for a, b in zip([out, *torch.autograd.grad(out, wanted, upstream)], expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

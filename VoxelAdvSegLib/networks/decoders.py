@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from VoxelAdvSegLib.networks.vnet import CONVOLUTIONS_PER_BLOCK, Convolution, VNet, block_channels, unit
+from VoxelAdvSegLib.networks.vnet import CONVOLUTIONS_PER_BLOCK, Convolution, Head, VNet, block_channels, unit
 
 ENLARGEMENTS = ("trilinear", "nearest")  # of the second and the third decoder; the first one transposes
 
@@ -27,7 +27,7 @@ class Decoder(nn.Module):
                 layers += unit(convolution, norm, channels[level])
             self.blocks.append(nn.Sequential(*layers))
         self.dropout = nn.Dropout3d(dropout)
-        self.head = nn.Conv3d(channels[8], classes, 1)
+        self.head = Head(channels[8], classes)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits of the outputs of blocks 1 to 5."""

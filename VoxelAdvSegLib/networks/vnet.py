@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.errors import ConfigError
 
@@ -48,6 +49,19 @@ class Convolution(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
         return super().forward(input)
+
+
+class Head(nn.Conv3d):
+    """1 x 1 x 1, from features to classes."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu":
+            return super().forward(input)
+        # oneDNN's would hand a gradient with channels first to the largest block, which then takes half as long again.
+        return F.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
@@ -93,7 +107,7 @@ class VNet(nn.Module):
         self.downs = nn.ModuleList(downs)
         self.ups = nn.ModuleList(ups)
         self.dropout = nn.Dropout3d(0.5 if dropout else 0.0)
-        self.head = nn.Conv3d(channels[8], classes, 1)
+        self.head = Head(channels[8], classes)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits (B, K, D, H, W) of volumes (B, C, D, H, W)."""
