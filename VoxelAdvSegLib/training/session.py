@@ -266,7 +266,8 @@ def _run(
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
         began=began,
     )  # fmt: skip
-    return course.run(resume=request.resume)
+    with contextlib.closing(batches):
+        return course.run(resume=request.resume)
 
 
 def prepare_device(device: torch.device) -> None:
