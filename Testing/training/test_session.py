@@ -251,4 +251,4 @@ def test_an_altered_or_newer_model_is_refused(tiny_data: Path, tmp_path: Path):
     (model / "model.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(BundleError) as caught:
         Segmenter.open(model, "cpu")
-    assert "format 99" in str(caught.value) and "format 1" in str(caught.value)
+    assert "format 99" in str(caught.value) and "format 2" in str(caught.value)

@@ -1,7 +1,8 @@
-"""The child's side of reading apart: `python -m VoxelAdvSegLib.data.reader MEMORY_BYTES` (data/readers.py).
+"""The child of data/readers.py: `python -m VoxelAdvSegLib.data.reader MEMORY_BYTES IDLE_SECONDS`.
 
 For each line of JSON on standard input it reads one file and answers with a line of JSON, followed by
-the bytes of the voxels where there are some. It ends at the end of its input, so never outlives its parent.
+the bytes of the voxels where there are some. It ends at the end of its input, so never outlives its parent,
+and by the system's alarm when a file takes too long or nothing comes, whatever C code it is in then.
 """
 
 from __future__ import annotations
@@ -28,19 +29,18 @@ from VoxelAdvSegLib.errors import InputError, VoxelAdvSegError
 LIBRARIES_BYTES = 1 << 30  # address space of Python, numpy and SimpleITK, besides what a file takes
 # Of each voxel in memory besides as it is stored: as float32, and once more on its way into an array.
 WORKING_BYTES = 8
-GRACE_SECONDS = 5.0  # after which a child whose parent is gone ends itself
 
 Answer = tuple[dict[str, Any], np.ndarray | None]
 
 
 def main() -> None:
-    memory_bytes = int(sys.argv[1])
+    memory_bytes, idle_seconds = int(sys.argv[1]), float(sys.argv[2])
     _cap_memory(memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's matter
     orders, answers = _own_pipes()
     for line in orders:
         order = json.loads(line)
-        _set_alarm(order.pop("seconds") + GRACE_SECONDS)
+        _set_alarm(order.pop("seconds"))
         head, array = _answer(order, memory_bytes)
         if array is not None:
             head["array"] = {"shape": array.shape, "dtype": array.dtype.name}
@@ -48,7 +48,7 @@ def main() -> None:
         if array is not None:
             answers.write(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
         answers.flush()
-        _set_alarm(0)
+        _set_alarm(idle_seconds)
 
 
 def _answer(order: dict[str, Any], memory_bytes: int) -> Answer:
@@ -107,13 +107,15 @@ def _cap_memory(memory_bytes: int) -> None:
         import resource
 
         if sys.platform.startswith("linux"):
+            _, most = resource.getrlimit(resource.RLIMIT_AS)  # of the parent, where it is capped itself
             limit = memory_bytes + LIBRARIES_BYTES
+            limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would be a copy of a patient's scan
 
 
 def _set_alarm(seconds: float) -> None:
-    """Ends this process by a signal after some seconds, whatever C code it is in; 0 calls it off."""
+    """Ends this process by a signal after some seconds, instead of at an earlier alarm."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
