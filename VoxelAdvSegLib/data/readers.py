@@ -211,7 +211,7 @@ def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[
 
 
 def _fill(pipe: IO[bytes], array: np.ndarray) -> None:
-    left = memoryview(array.reshape(-1).view(np.uint8))
+    left = array.data.cast("B")
     while left:
         count = pipe.readinto(left)  # type: ignore[attr-defined]
         if not count:

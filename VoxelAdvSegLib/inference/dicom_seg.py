@@ -65,9 +65,9 @@ def build_dicom_seg(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom and highdicom remark on the scanner's header
         images = [_read_source(file) for file in series_files(source)]
-    for image in images:
-        if not image.get("SliceThickness"):
-            image.SliceThickness = f"{grid.spacing_xyz_mm[2]:.8g}"  # highdicom takes it for granted
+        for image in images:
+            if not image.get("SliceThickness"):
+                image.SliceThickness = f"{grid.spacing_xyz_mm[2]:.8g}"  # highdicom takes it for granted
         return Segmentation(
             source_images=images,
             pixel_array=_volume(numbers[array], grid, images[0].FrameOfReferenceUID),
