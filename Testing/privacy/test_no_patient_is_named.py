@@ -197,6 +197,16 @@ def test_a_packed_model_names_no_patient(planted: Planted, run: Path, tmp_path: 
     assert found_in(tmp_path, planted.secrets, leave_out="") == []
 
 
+def test_a_report_names_no_patient_but_the_screen_does(planted: Planted, run: Path, tmp_path: Path, capfd):
+    words = ["evaluate", "--data", str(planted.data), "--split", "validation", "--model", str(run), "--output"]
+    assert main([*words, str(tmp_path / "out" / "report.json")]) == 0
+    assert "Vorname-Nachname" in capfd.readouterr().out
+    assert found_in(tmp_path / "out", planted.secrets, leave_out="report.key.json") == []
+    assert stat.S_IMODE((tmp_path / "out" / "report.key.json").stat().st_mode) == 0o600
+    assert main([*words, str(tmp_path / "own" / "report.json"), "--names"]) == 0
+    assert found_in(tmp_path / "own", planted.secrets)
+
+
 def test_a_resumed_run_names_no_patient_also_when_it_fails(planted: Planted, run: Path, tmp_path: Path, capfd):
     """The diary tells the failure by pseudonym; the person at the screen reads the file's name."""
     copy = tmp_path / "run"

@@ -89,8 +89,11 @@ class Pseudonyms:
 
     def save(self, run: Path, data: str, init: str | None) -> None:
         """key.json of a run, for its owner alone."""
-        content = {"note": NOTE, "data": data, "init": init, "cases": self.cases}
-        write_private(run / KEY, json.dumps(content, indent=1))
+        self.write(run / KEY, {"data": data, "init": init})
+
+    def write(self, path: Path, more: Mapping[str, Any]) -> None:
+        """A key of another name, for its owner alone."""
+        write_private(path, json.dumps({"note": NOTE, **more, "cases": self.cases}, indent=1))
 
 
 def read_paths(run: Path) -> tuple[str, str | None]:

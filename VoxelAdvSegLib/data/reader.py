@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import sys
@@ -19,16 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.labels import read_label_map
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.volume import Geometry, is_dicom, read_geometry, read_header, read_volume
-from VoxelAdvSegLib.errors import InputError, VoxelAdvSegError
+from VoxelAdvSegLib.data.volume import Geometry, memory_room, read_geometry, read_volume
+from VoxelAdvSegLib.errors import VoxelAdvSegError
 
 LIBRARIES_BYTES = 1 << 30  # address space of Python, numpy and SimpleITK, besides what a file takes
-# Of each voxel in memory besides as it is stored: as float32, and once more on its way into an array.
-WORKING_BYTES = 8
 
 Answer = tuple[dict[str, Any], np.ndarray | None]
 
@@ -36,6 +32,7 @@ Answer = tuple[dict[str, Any], np.ndarray | None]
 def main() -> None:
     memory_bytes, idle_seconds = int(sys.argv[1]), float(sys.argv[2])
     _cap_memory(memory_bytes)
+    memory_room.set(memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's matter
     orders, answers = _own_pipes()
     for line in orders:
@@ -53,21 +50,18 @@ def main() -> None:
 
 def _answer(order: dict[str, Any], memory_bytes: int) -> Answer:
     try:
-        return _read(Path(order.pop("path")), order.pop("kind"), order, memory_bytes)
+        return _read(Path(order.pop("path")), order.pop("kind"), order)
     except VoxelAdvSegError as error:
         told = {"what": error.what, "file": error.file, "expected": error.expected, "found": error.found}
         return {"error": {"kind": type(error).__name__, **told, "do": error.do}}, None
     except MemoryError:
-        return {
-            "fault": {"found": "one that takes more than " + _room(memory_bytes), "traceback": traceback.format_exc()}
-        }, None
+        found, text = f"one that takes more than {memory_bytes / 1e9:.1f} GB of memory", traceback.format_exc()
     except Exception as error:
-        return {"fault": {"found": type(error).__name__, "traceback": traceback.format_exc()}}, None
+        found, text = type(error).__name__, traceback.format_exc()
+    return {"fault": {"found": found, "traceback": text}}, None
 
 
-def _read(path: Path, kind: str, order: dict[str, Any], memory_bytes: int) -> Answer:
-    if not is_dicom(path):
-        _check_affordable(read_header(path), path, memory_bytes)
+def _read(path: Path, kind: str, order: dict[str, Any]) -> Answer:
     if kind == "geometry":
         return {"geometry": asdict(read_geometry(path))}, None
     if kind == "volume":
@@ -83,22 +77,6 @@ def _read(path: Path, kind: str, order: dict[str, Any], memory_bytes: int) -> An
             "missing_segments": label.missing_segments,
         }
     }, label.array
-
-
-def _check_affordable(header: sitk.ImageFileReader, path: Path, memory_bytes: int) -> None:
-    """Raises InputError when the voxels that a header claims would not fit; also where memory has no cap."""
-    stored = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent() * header.GetNumberOfComponents()
-    needed = math.prod(header.GetSize()) * (stored + WORKING_BYTES)
-    if needed > memory_bytes:
-        raise InputError(
-            "the volume is too large for this computer", file=path, expected=f"one for {_room(memory_bytes)}",
-            found=" x ".join(map(str, header.GetSize())) + f" voxels, for which it takes {needed / 1e9:.1f} GB",
-            do="check the header, crop or resample the volume, or use a computer with more memory",
-        )  # fmt: skip
-
-
-def _room(memory_bytes: int) -> str:
-    return f"{memory_bytes / 1e9:.1f} GB of memory"
 
 
 def _cap_memory(memory_bytes: int) -> None:
