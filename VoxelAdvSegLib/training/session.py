@@ -21,7 +21,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_la
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
 from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
-from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms, reveal
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
@@ -104,7 +104,7 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
                 stack.close()
                 _clear(folder, is_new)
             raise
-        with _failures_told(tell):
+        with _with_real_names(folder.path), _failures_told(tell):
             return _run(request, folder, description, manifest, cases, device, tell, began)
 
 
@@ -326,6 +326,17 @@ def _patch_plan(config: Config, description: RunDescription, cases: Cases) -> Pa
         spacing_zyx_mm=(z, y, x),
         mirror_zyx=("z" in mirrors, "y" in mirrors, "x" in mirrors),
     )
+
+
+@contextlib.contextmanager
+def _with_real_names(run: Path) -> Iterator[None]:
+    """The diary knows cases by pseudonym; who reads the error itself sits at this computer."""
+    try:
+        yield
+    except VoxelAdvSegError as error:
+        error.what = reveal(run, error.what)
+        error.found = reveal(run, error.found)
+        raise
 
 
 @contextlib.contextmanager
