@@ -1,8 +1,8 @@
 """`make soak`: the long proofs of docs/trust.md, and the table of figures at that page's end.
 
-Runs every test with the marker `soak` (long, not in `make test`) or `trust` (short, in both), one
-after the other, since they measure memory and kill processes. The page is written only when all of
-them pass.
+Runs every test with the marker `soak` (long, not in `make test`) or `trust` (short, in both). They
+kill and measure processes of their own alone, so two of them run at once. The page is written only
+when all of them pass.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen, others = parser.parse_known_args(arguments)
     others = [*chosen.pytest, *others]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", "-m", "soak or trust", "--durations=15", *others]
+        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "soak or trust", *others]
         code = subprocess.run(command, env={**os.environ, RECORDS: folder}, check=False).returncode
         lines = table(read_records(Path(folder)))
     print("\n".join(lines))

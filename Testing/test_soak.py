@@ -1,7 +1,10 @@
 """The command that writes the figures of docs/trust.md."""
 
+import re
+
 import pytest
 
+from Testing.conftest import REPOSITORY
 from Testing.soak import BEGIN, END, read_records, table, with_table
 from Testing.soak_record import RECORDS, record
 
@@ -30,3 +33,11 @@ def test_only_the_place_of_the_table_changes():
     assert with_table(page, ["new"]) == page.replace("old", "new")
     with pytest.raises(ValueError, match="no place"):
         with_table("# Title\n", ["new"])
+
+
+def test_every_test_named_on_the_page_is_there():
+    page = (REPOSITORY / "docs" / "trust.md").read_text(encoding="utf-8")
+    with_table(page, [])  # its place is there
+    named = re.findall(r"\| `(Testing/[\w/]+\.py)::(\w+)` \|", page)
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (REPOSITORY / file).read_text(encoding="utf-8"), re.MULTILINE), test

@@ -1,4 +1,4 @@
-"""Plain-text tables."""
+"""Plain-text tables, and sizes as people say them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def align(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def size(count: float) -> str:
+    """Bytes as people say them: "3.4 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

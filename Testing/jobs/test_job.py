@@ -236,6 +236,28 @@ def test_a_killed_job_is_interrupted_at_its_step(bench: Bench):
     assert again.state is JobState.INTERRUPTED and "at step 7" in again.failure.what and "Resume" in again.failure.do
 
 
+def test_a_clock_that_was_set_back_hides_no_end(bench: Bench):
+    """The end is told with a time before the start, and lies behind more than one call reads."""
+    block = ["raw", (json.dumps({"type": "heartbeat", "time": 1}) + "\n") * 150_000]
+    job = bench.play(["event", JOB_EVENT], ["event", START_EVENT], block, ["event", {**END_EVENT, "time": 2.0}])
+    job.worker.child.wait()
+    again = TrainJob.attach(job.folder)
+    again.poll()
+    assert again.behind > 0 and again.state is JobState.FINISHED
+
+
+def test_the_end_of_an_earlier_start_is_not_this_ones(bench: Bench):
+    """The second child dies before its first word, in a folder whose long diary ends well."""
+    block = ["raw", (json.dumps({"type": "heartbeat", "time": 1}) + "\n") * 150_000]
+    first = bench.play(["event", JOB_EVENT], block, ["event", END_EVENT])
+    first.worker.child.wait()
+    second = bench.play(["exit", 3])
+    second.worker.child.wait()
+    again = TrainJob.attach(second.folder)
+    again.poll()
+    assert again.behind > 0 and again.state is JobState.INTERRUPTED
+
+
 def test_an_ended_job_is_found_ended(bench: Bench):
     first = bench.play(["event", JOB_EVENT], ["event", START_EVENT], ["event", END_EVENT])
     pump_to_end(first)
@@ -346,7 +368,7 @@ def test_no_poll_takes_long_whatever_waits_to_be_read(bench: Bench):
 
 def test_the_pulse_is_read_as_written(bench: Bench, tmp_path: Path):
     assert read_pulse(tmp_path) is None
-    for junk in ("", "{", "[]", '{"pid": "x"}', '{"pid": 1}'):
+    for junk in ("", "{", "[]", '{"pid": "x"}', '{"pid": 1}', '{"pid": 1e999}'):
         (tmp_path / "pid.json").write_text(junk)
         assert read_pulse(tmp_path) is None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from Testing.project.conftest import BOTH, LIVER, write_scan, write_segments
+from Testing.soak_record import record
 from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project import drafts
 from VoxelAdvSegLib.project.drafts import read_draft, write_draft
@@ -179,6 +180,7 @@ for line in sys.stdin:
 
 
 @posix
+@pytest.mark.trust
 def test_killed_at_random_moments_no_draft_is_lost(tmp_path, project):
     """25 times a process that saves drafts without end is killed: the last one it told of, or a newer one, is whole."""
     project.add_files([write_scan(tmp_path / "a.nrrd")])
@@ -216,6 +218,7 @@ def test_killed_at_random_moments_no_draft_is_lost(tmp_path, project):
         child.stdin.close()
         child.stdout.close()
         child.wait()
+    record("A correction that was begun is kept when the program is killed.", f"{kills} kills, the newest draft whole")
 
 
 def test_the_description_is_the_moment_that_decides(tmp_path):

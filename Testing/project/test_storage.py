@@ -20,9 +20,11 @@ def full(tmp_path, project, filled):
     project.write_manifest()
     project.findings()
     run = write_diary(project.path / "runs" / "20261125-101500", START, STEP, END)
-    for name in ("cache/a.npy", "previews/a.npz", "checkpoints/last.safetensors", "model/model.json", "plan.txt"):
-        (run / name).parent.mkdir(exist_ok=True)
+    for name in ("cache/a.npy", "previews/a.npz", "checkpoints/last.safetensors", "model/model.json", "plan.txt",
+                 "supervised_twin/checkpoints/last.safetensors", "verdict.json"):  # fmt: skip
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_bytes(b"x" * 1000)
+    write_diary(run / "compare-1", START, END)
     job = write_diary(project.path / "jobs" / "one", START, END)
     (job / "job.json").write_text("{}")
     (project.path / "models" / "imported").mkdir(parents=True)
@@ -60,6 +62,8 @@ def test_what_can_be_made_again_goes_and_the_work_stays(full):
     assert {name for name in gone if not name.startswith("cases/")} == {
         "runs/20261125-101500/cache/a.npy", "runs/20261125-101500/previews/a.npz",
         "runs/20261125-101500/checkpoints/last.safetensors", "jobs/one/job.json", "jobs/one/events.jsonl",
+        "runs/20261125-101500/supervised_twin/checkpoints/last.safetensors",
+        "runs/20261125-101500/compare-1/events.jsonl",
     }  # fmt: skip
     assert all("/prediction/" in name or "/training-" in name or "case-0077" in name for name in gone
                if name.startswith("cases/"))  # fmt: skip
@@ -88,6 +92,14 @@ def test_a_running_training_keeps_its_files(full):
     assert freed > 0  # the derived labels of the cases
     full.clean(["prepared scans"], alive=lambda path: False)
     assert not (run / "cache").exists()
+
+
+@pytest.mark.parametrize("place", ["compare-1", "supervised_twin"])
+def test_a_comparison_at_work_keeps_the_files_of_its_training(full, place):
+    run = full.path / "runs" / "20261125-101500"
+    write_diary(run / place, START, STEP, old=False)
+    full.clean(["prepared scans", "comparisons"])
+    assert (run / "cache" / "a.npy").exists() and (run / place / "events.jsonl").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")

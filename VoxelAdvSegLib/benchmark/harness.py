@@ -21,6 +21,7 @@ from VoxelAdvSegLib.training.run_folder import share_cache
 Tell = Callable[[str], None]
 LAST_WORDS = 2000  # characters of a child's log that are looked through for its error
 CHILD = "VoxelAdvSegLib.benchmark.one_run"
+END_WITH_PARENT = "--end-with-parent"
 
 
 @dataclass
@@ -53,7 +54,7 @@ def run_benchmark(benchmark: Benchmark, tell: Tell, parallel: int = 1, child: Se
     runs = list(benchmark.runs())
     tally = Tally()
     stop = threading.Event()
-    command = child or (sys.executable, "-m", CHILD)
+    command = child or (sys.executable, "-m", CHILD, END_WITH_PARENT)
 
     def one(number: int, run: Run) -> None:
         name = f"[{number}/{len(runs)}] {run.row.name}, seed {run.seed}"
@@ -95,8 +96,12 @@ def _run_child(run: Run, command: Sequence[str], parallel: int) -> int:
     if parallel > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // parallel)))
     words = [*command, str(run.benchmark.folder), run.row.name, str(run.seed)]
-    with run.log.open("a", encoding="utf-8") as log:
-        return subprocess.call(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+    # Its standard input is never written to: it closes when this process ends, however it ends.
+    with (
+        run.log.open("a", encoding="utf-8") as log,
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as child,
+    ):
+        return child.wait()
 
 
 def _check_split(manifest: Manifest, split: str) -> None:

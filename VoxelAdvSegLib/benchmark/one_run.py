@@ -1,15 +1,21 @@
 """The child process of a benchmark: one training, its last weights on the scored cases, its features.
 
-python -m VoxelAdvSegLib.benchmark.one_run BENCHMARK_FOLDER ROW SEED
+python -m VoxelAdvSegLib.benchmark.one_run [--end-with-parent] BENCHMARK_FOLDER ROW SEED
+
+With --end-with-parent it stops as after Ctrl-C, and can be gone on with, when its standard input closes.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib.benchmark.features import write_features
+from VoxelAdvSegLib.benchmark.harness import END_WITH_PARENT
 from VoxelAdvSegLib.benchmark.plan import Run, find_run, not_the_last, read_benchmark
 from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.data.components import keep_largest
@@ -96,8 +102,21 @@ def _say(event: dict[str, Any]) -> None:
         print(event["text"], flush=True)
 
 
+def _end_with_parent() -> None:
+    """A benchmark that was killed leaves no training behind that keeps the machine busy for hours."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # not sys.stdin, whose lock a daemon thread would hold at the end
+            pass
+        signal.raise_signal(signal.SIGTERM)  # heard by the course of the run, or else the end
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main(words: list[str]) -> int:
-    folder, row, seed = words
+    if words[0] == END_WITH_PARENT:
+        _end_with_parent()
+    folder, row, seed = words[-3:]
     try:
         run_one(find_run(read_benchmark(Path(folder)), row, int(seed)))
         return 0

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "compare": "say whether the unlabeled scans helped, or which of two models is better",
     "doctor": "check a data set and list everything that is wrong with it",
+    "clean": "say what a training has stored, and remove it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
     "methods": "list the training methods with their sources",
     "benchmark": "run methods side by side, and report tables and figures",

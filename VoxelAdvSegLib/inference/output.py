@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,7 +99,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises RunError when the file cannot be written; then nothing of it stays.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".partial-{path.name}")  # one name: what a killed process left is overwritten
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -139,9 +139,11 @@ class _Share:
 
 def find_bundle(path: Path) -> Path:
     """The model folder at the path itself, or in a run folder."""
-    if (path / ABOUT).is_file() or not (path / "config.json").is_file():
+    if (path / ABOUT).is_file():
         return path
-    if not (path / "model" / ABOUT).is_file():
+    if (path / "model" / ABOUT).is_file():
+        return path / "model"
+    if (path / "config.json").is_file():
         raise BundleError(
             "this training has not left a model yet",
             file=path,
@@ -149,4 +151,4 @@ def find_bundle(path: Path) -> Path:
             found="a run folder without a model",
             do="wait for it, or end it gracefully: make an empty file named STOP in the run folder",
         )
-    return path / "model"
+    return path

@@ -7,7 +7,6 @@ is new and looks whether the child lives, within a few hundredths of a second.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import time
@@ -198,7 +197,7 @@ class Job:
         kind = event["type"]
         try:
             self.follow(event)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             self._warn(f"An event of the type '{kind[:40]}' is not as this version knows it and was passed over.")
             return
         if not self._ours:
@@ -257,18 +256,16 @@ class Job:
 
     def _look_ahead(self) -> None:
         """How the diary ends, before all of it is read: that is worth knowing first."""
-        began = math.inf if self.started is None else self.started - 1
-        for line in read_tail(self.folder / EVENTS).splitlines()[1:]:
+        # By place in the file and not by the child's clock, which may have been set back.
+        for line in read_tail(self.folder / EVENTS, after=self.order.diary).splitlines()[1:]:
             try:
                 event = json.loads(line)
-                if event["time"] < began:
-                    continue
                 self._foresee(event)
                 if event["type"] == "end":
                     self._end = event
                 elif event["type"] == "error":
                     self._end, self.failure = event, explain_error(reveal(self.folder, event))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 continue  # torn or junk; the follower counts it
 
     def _foresee(self, event: Event) -> None:
@@ -292,8 +289,9 @@ def _make_room(folder: Path, free_bytes: int) -> None:
         )  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (STOP, CANCELLED, CONTROL, PULSE):
-            (folder / name).unlink(missing_ok=True)
+        half_written = folder.glob(".*.json.*.partial")  # by a process that was killed
+        for path in (*(folder / name for name in (STOP, CANCELLED, CONTROL, PULSE)), *half_written):
+            path.unlink(missing_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise RunError(
@@ -307,12 +305,12 @@ def _make_room(folder: Path, free_bytes: int) -> None:
         )  # fmt: skip
 
 
-def read_tail(path: Path, most_bytes: int = TAIL_BYTES) -> str:
-    """The last bytes of a text file; "" when it cannot be read."""
+def read_tail(path: Path, most_bytes: int = TAIL_BYTES, after: int = 0) -> str:
+    """The last bytes of a text file, of those after a place in it; "" when it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - most_bytes))
+            file.seek(max(after, file.tell() - most_bytes))
             return file.read(most_bytes).decode("utf-8", "replace")
     except OSError:
         return ""

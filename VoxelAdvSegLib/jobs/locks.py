@@ -60,6 +60,6 @@ def holder(device: str, locks: Path | None = None) -> Holder | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         process = Process(int(content["pid"]), str(content["token"]), str(content["host"]))
         found = Holder(process, str(content["folder"]), float(content["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None
     return found if is_alive(process) else None

@@ -116,21 +116,30 @@ REQUESTS: dict[str, type[Request]] = {r.kind: r for r in (TrainRequest, SegmentR
 
 @dataclass(frozen=True)
 class Order:
-    """What job.json holds: the request; sitting: names one start of a child in this folder."""
+    """What job.json holds: the request; sitting: names one start of a child in this folder.
+
+    diary: bytes of events that were there before it.
+    """
 
     request: Request
     sitting: str
     locks: str | None = None
+    diary: int = 0
 
 
 def write_order(folder: Path, request: Request, locks: Path | None = None) -> Order:
     """Puts job.json into the folder, whole or not at all. Raises RunError when that fails."""
-    order = Order(request, uuid.uuid4().hex, None if locks is None else str(locks))
+    try:
+        diary = (folder / EVENTS).stat().st_size
+    except OSError:
+        diary = 0
+    order = Order(request, uuid.uuid4().hex, None if locks is None else str(locks), diary)
     content = {
         "protocol": PROTOCOL,
         "kind": request.kind,
         "sitting": order.sitting,
         "locks": order.locks,
+        "diary": order.diary,
         "written": round(time.time(), 3),
         "request": asdict(request),
     }
@@ -167,7 +176,10 @@ def read_order(folder: Path) -> Order:
         unknown = set(content["request"]) - known
         if unknown:
             raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
-        return Order(request(**content["request"]), str(content["sitting"]), content.get("locks"))
+        diary = content.get("diary", 0)
+        if not isinstance(diary, int):
+            raise ValueError(f"diary {diary!r}")
+        return Order(request(**content["request"]), str(content["sitting"]), content.get("locks"), diary)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(file, error) from error
 

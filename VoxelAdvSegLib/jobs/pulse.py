@@ -64,5 +64,5 @@ def read_pulse(folder: Path) -> Pulse | None:
             content = json.loads(file.read(65536))
         process = Process(int(content["pid"]), str(content["token"]), str(content["host"]))
         return Pulse(process, str(content["sitting"]), float(content["started"]), float(content["beat"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -12,8 +12,8 @@ from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.panel import dialogs
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.tables import Cell, Row, Table
-from VoxelAdvSegLib.panel.words import size
 from VoxelAdvSegLib.panel.workbench import Workbench
+from VoxelAdvSegLib.table import size
 
 PROJECTS_SETTING = "VoxelAdvSeg/projects"
 QUIET = ("progress", "segmenting", "review", "results", "cases", "scene")

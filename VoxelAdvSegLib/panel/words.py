@@ -1,4 +1,4 @@
-"""Times and sizes as people say them."""
+"""Times as people say them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,3 @@ def duration(seconds: float) -> str:
     if not minutes:
         return _("{h} h").format(h=hours)
     return _("{h} h {n} min").format(h=hours, n=minutes)
-
-
-def size(count: float) -> str:
-    """Bytes as people say them: "3.4 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

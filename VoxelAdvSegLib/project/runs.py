@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -154,7 +155,9 @@ def _dice(value: Any) -> dict[str, float | None]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < sys.float_info.max else None  # JSON has no infinity, a damaged file may
 
 
 def _order(run_id: str) -> tuple[str, int]:

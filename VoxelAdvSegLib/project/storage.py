@@ -12,6 +12,7 @@ from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project import dataset, drafts, findings, models, predictions, runs
 from VoxelAdvSegLib.project.disk import is_partial, remove, size_of, written_or_told
 from VoxelAdvSegLib.project.records import CASE_ID
+from VoxelAdvSegLib.project.run_contents import parts_of_run, places_of_work
 from VoxelAdvSegLib.project.runs import Alive
 from VoxelAdvSegLib.project.store import BACKUP, FILE
 
@@ -30,11 +31,11 @@ KINDS = {
     "prepared scans": ("copies of scans as trainings read them", True),
     "previews": ("pictures of trainings at work", True),
     "checkpoints": ("what a training needs to be resumed", True),
+    "comparisons": ("trainings without the unlabeled scans, which verdicts needed", True),
     "jobs": ("diaries of segmentations and checks", True),
     "left over": ("what an interrupted program did not finish", True),
     "other": ("files that are not of the project", False),
 }
-OF_RUNS = {"cache": "prepared scans", "previews": "previews", "checkpoints": "checkpoints", "model": "models"}
 JOB_FILES = frozenset(("job.json", runs.EVENTS))
 
 
@@ -155,20 +156,16 @@ def _in_runs(place: Path) -> Iterator[tuple[str, Path]]:
         if folder not in ours:
             yield "other", folder
             continue
-        for path in _entries(folder):
-            if path.is_symlink():
-                yield "other", path
-            elif path.is_dir():
-                yield OF_RUNS.get(path.name, "left over" if is_partial(path) else "diaries"), path
-            else:
-                yield "diaries", path
+        for part in parts_of_run(folder):
+            yield "other" if part.path.is_symlink() else part.kind, part.path
 
 
 def _is_in_use(project: Project, path: Path, alive: Alive | None) -> bool:
     inside = path.relative_to(project.path).parts
     if inside[0] not in (runs.FOLDER, "jobs"):
         return False
-    return runs.read_run(project.path / inside[0] / inside[1], alive).state == "running"
+    places = places_of_work(project.path / inside[0] / inside[1])
+    return any(runs.read_run(place, alive).state == "running" for place in places)
 
 
 def _entries(folder: Path) -> list[Path]:

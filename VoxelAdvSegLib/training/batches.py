@@ -64,6 +64,13 @@ class Batches:
             labeled_case=torch.tensor(cases, device=self.device),
         )
 
+    def names_at(self, step: int, labeled: int, unlabeled: int) -> list[str]:
+        """The cases of a step's patches: those of the labeled ones, then of the unlabeled."""
+        names = [self.labeled[n].name for n in cases_at(self.seed, step, labeled, len(self.labeled))]
+        if unlabeled and self.unlabeled:
+            names += [self.unlabeled[n].name for n in cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))]
+        return names
+
     def _foreground_voxel(self, rng: np.random.Generator, number: int) -> np.ndarray | None:
         if not self.places or rng.random() >= self.foreground or not self.places[number]:
             return None

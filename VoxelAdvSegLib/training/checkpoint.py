@@ -68,7 +68,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     temporary = path.with_name(f".{path.name}.partial")  # one name: what a killed run leaves is overwritten
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # no more than that: a run folder that was moved is not begun anew
         save_file(plain, temporary, metadata={"about": json.dumps(about)})
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

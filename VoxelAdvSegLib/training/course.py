@@ -19,6 +19,7 @@ from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
@@ -26,6 +27,7 @@ from VoxelAdvSegLib.methods.optimizers import precision
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from VoxelAdvSegLib.training.failures import with_cases
 from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
@@ -122,10 +124,14 @@ class Course:
         self.method.steps = p.total
         every = self.config.training.gradient_ratio_every
         batch = self.batches.at(p.step, *self.method.batch_sizes(p.step))
-        report = take_step(
-            self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
-            measure_ratios=every > 0 and p.step % every == 0,
-        )  # fmt: skip
+        try:
+            report = take_step(
+                self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
+                measure_ratios=every > 0 and p.step % every == 0,
+            )  # fmt: skip
+        except RunError as error:
+            names = self.batches.names_at(p.step, *self.method.batch_sizes(p.step))
+            raise with_cases(error, names, [*batch.labeled, *batch.unlabeled]) from error
         p.step += 1
         seconds = time.monotonic() - begin
         p.elapsed += seconds

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from VoxelAdvSegLib.errors import RunError
+
 PROTOCOL = 1
 LONGEST_LINE = 2**20  # bytes; the longest event of a training has a few thousand
 CHUNK = 2**16
@@ -20,7 +22,9 @@ CHUNK = 2**16
 class EventWriter:
     """Appends events to a file; each line is whole or absent.
 
-    Every event has `type` and `time` (seconds since 1970); the other fields are its own.
+    Every event has `type` and `time` (seconds since 1970); the other fields are its own. Once the file's
+    folder was moved or removed, `write` raises RunError: what else is written to the old place would be a
+    second, broken run. An `error` is still written, to wherever the file is now.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,6 +46,8 @@ class EventWriter:
         line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
         with self._one_at_a_time:
             if not self._file.closed:
+                if type != "error" and not self.path.exists():
+                    raise _moved(self.path)
                 self._file.write(line)
                 self._file.flush()
         return event
@@ -58,7 +64,7 @@ def heartbeat(events: EventWriter, seconds: float = 5.0) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        with contextlib.suppress(OSError):  # a full disk: the training itself will say so
+        with contextlib.suppress(OSError, RunError):  # a full disk: the training itself will say so
             while not over.wait(seconds):
                 events.write("heartbeat")
 
@@ -69,6 +75,14 @@ def heartbeat(events: EventWriter, seconds: float = 5.0) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _moved(path: Path) -> RunError:
+    return RunError(
+        "the folder was moved or removed while work went on in it", file=path.parent,
+        expected="the folder to stay where it is until the end", found=f"no {path.name} there",
+        do="give the new place after --run and add --resume: it goes on from the last checkpoint",
+    )  # fmt: skip
 
 
 def clean(value: Any) -> Any:

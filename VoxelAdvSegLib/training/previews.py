@@ -69,7 +69,7 @@ def write_preview(
         else:
             probabilities = predict_probabilities(segmenter, volume, config.patches.patch[::-1], settings)
     content["label"] = probabilities.argmax(0).to(torch.uint8).cpu().numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial.npz")
     np.savez_compressed(temporary, **content)
     temporary.replace(path)

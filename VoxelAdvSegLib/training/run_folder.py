@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,30 +103,52 @@ def claimed(folder: RunFolder, resume: bool) -> Iterator[None]:
             "there is no run to resume", file=folder.path, expected="a run folder with config.json",
             found="no config.json", do="start it without --resume",
         )  # fmt: skip
-    lock = FileLock(folder.path / ".lock", timeout=0)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(
-            "the run folder is in use", file=folder.path, expected="one training at a time in a folder",
-            found="another process that has it", do="wait for it, stop it, or choose another --run",
-        ) from error  # fmt: skip
-    except OSError as error:
-        raise RunError(
-            "the run folder cannot be written", file=folder.path, expected="a folder with the right to write",
-            found=str(error), do="choose another --run",
-        ) from error  # fmt: skip
-    try:
+    with locked(folder.path):
         if folder.config.exists() and not resume:
             raise RunError(
                 "the run folder already holds a training", file=folder.path, expected="a new or empty folder",
                 found="config.json of an earlier run", do="add --resume to go on with it, or choose another --run",
             )  # fmt: skip
         folder.stop.unlink(missing_ok=True)
+        _sweep(folder)
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The folder, made where it is not there, for this process alone. Raises RunError as `claimed`."""
+    lock = FileLock(path / ".lock", timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            "the run folder is in use", file=path, expected="one training at a time in a folder",
+            found="another process that has it", do="wait for it, stop it, or choose another --run",
+        ) from error  # fmt: skip
+    except OSError as error:
+        raise RunError(
+            "the run folder cannot be written", file=path, expected="a folder with the right to write",
+            found=str(error), do="choose another --run",
+        ) from error  # fmt: skip
+    try:
         yield
     finally:
         lock.release()
+
+
+def _sweep(folder: RunFolder) -> None:
+    """Removes what a killed process had begun to write; a model that it had put aside gets its place again."""
+    aside = folder.path / f".{folder.model.name}.old"  # between the two renames of write_bundle
+    if aside.is_dir() and not folder.model.exists():
+        aside.rename(folder.model)
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(folder.path / f".{folder.model.name}.partial", ignore_errors=True)
+    begun = [folder.previews.glob("*.partial*"), folder.last.parent.glob(".*")]  # safetensors has names of its own
+    if not folder.cache.is_symlink():  # one that is shared may be written to just now
+        begun.append(folder.cache.glob("*.partial*"))
+    for path in itertools.chain(*begun):
+        path.unlink(missing_ok=True)
 
 
 def write_description(folder: RunFolder, description: RunDescription) -> None:

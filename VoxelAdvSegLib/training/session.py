@@ -31,6 +31,7 @@ from VoxelAdvSegLib.networks.device import choose_device, describe_machine
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
+from VoxelAdvSegLib.training.failures import device_failure
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
@@ -345,7 +346,8 @@ def _failures_told(tell: Callable) -> Iterator[None]:
     try:
         yield
     except VoxelAdvSegError as error:
-        tell("error", text=str(error))
+        with contextlib.suppress(OSError):
+            tell("error", text=str(error))
         raise
     except BrokenPipeError:
         raise  # the reader of the screen has left: no matter of the run
@@ -360,8 +362,12 @@ def _failures_told(tell: Callable) -> Iterator[None]:
             tell("error", text=str(problem))
         raise problem from error
     except (MemoryError, RuntimeError) as error:
-        tell("error", text=f"{type(error).__name__}: {error}")
-        raise
+        problem = device_failure(error)
+        with contextlib.suppress(OSError):
+            tell("error", text=str(problem or f"{type(error).__name__}: {error}"))
+        if problem is None:
+            raise
+        raise problem from error
 
 
 def _clear(folder: RunFolder, is_new: bool) -> None:
