@@ -35,6 +35,8 @@ from VoxelAdvSegLib.model_folder import (
 from VoxelAdvSegLib.networks.discriminator import Discriminator
 from VoxelAdvSegLib.networks.vnet import VNet
 
+OPPONENT = "discriminator"  # weights of the training's own discriminator
+JUDGE = "post_discriminator"  # of the one that was trained afterwards
 # The largest patch, in voxels, that a model may ask memory for: 512 x 512 x 512.
 MOST_PATCH_VOXELS = 2**27
 # What comes of a description whose values are of another kind than they should be.
@@ -47,7 +49,8 @@ class Bundle:
     """A trained model as read from disk.
 
     segmenter: the name of the network to segment with (student or teacher); weights: by name of
-    network; provenance: facts of the training, without anything that names a patient.
+    network; provenance: facts of the training, without anything that names a patient; quality: what
+    inference.quality reads to say how good a segmentation probably is, None for a model without.
     """
 
     organs: tuple[Organ, ...]
@@ -56,6 +59,7 @@ class Bundle:
     segmenter: str
     weights: Mapping[str, Mapping[str, Tensor]]
     provenance: Mapping[str, Any]
+    quality: Mapping[str, Any] | None = None
 
     def network(self, name: str | None = None) -> VNet:
         """A V-Net with the weights of `name` (default: the segmenter), in evaluation mode."""
@@ -63,14 +67,20 @@ class Bundle:
         network.load_state_dict(dict(self.weights[name or self.segmenter]))
         return network.eval()
 
-    def discriminator(self) -> Discriminator | None:
-        """The discriminator with its fusion, in evaluation mode; None for a model without."""
-        if "discriminator" not in self.weights:
+    def discriminator(self, name: str | None = None) -> Discriminator | None:
+        """A discriminator with its fusion, in evaluation mode; None for a model without.
+
+        name: JUDGE, trained afterwards on features that no longer moved, or OPPONENT, the training's own;
+        None: the first of these that there is.
+        """
+        if name is None:
+            name = JUDGE if JUDGE in self.weights else OPPONENT
+        if name not in self.weights:
             return None
         assert self.config.network.filters is not None
         fusion = make_fusion(self.config, self.config.network.filters)
         discriminator = make_discriminator(self.config, len(self.organs) + 1, fusion)
-        discriminator.load_state_dict(dict(self.weights["discriminator"]))
+        discriminator.load_state_dict(dict(self.weights[name]))
         return discriminator.eval()
 
 
@@ -103,6 +113,7 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> None:
         "preprocessing": bundle.recipe.to_dict(),
         "config": to_dict(bundle.config),
         "provenance": dict(bundle.provenance),
+        "quality": None if bundle.quality is None else dict(bundle.quality),
         "sha256": checksums,
     }  # fmt: skip
     text = json.dumps(sealed(json.loads(json.dumps(about))), indent=1, ensure_ascii=False)
@@ -126,7 +137,7 @@ def read_bundle(folder: Path) -> Bundle:
         _check_size(config, len(organs), {n.removesuffix(WEIGHTS): s for n, s in shapes.items()}, about["segmenter"])
         recipe = Recipe.from_dict(about["preprocessing"])
         weights = {name.removesuffix(WEIGHTS): load_file(folder / name) for name in shapes}
-        bundle = Bundle(organs, recipe, config, about["segmenter"], weights, about["provenance"])
+        bundle = Bundle(organs, recipe, config, about["segmenter"], weights, about["provenance"], about.get("quality"))
         bundle.network()
         return bundle
     except (*DAMAGE, SafetensorError, OSError) as error:
@@ -159,8 +170,8 @@ def _check_size(config: Config, organs: int, found: Mapping[str, Shapes], segmen
         raise ValueError(f"patches of {patch} voxels, {filters} filters")
     with torch.device("meta"):  # shapes without memory
         made: dict[str, torch.nn.Module] = {name: make_network(config, organs + 1) for name in {segmenter, *found}}
-        if "discriminator" in found:
-            made["discriminator"] = make_discriminator(config, organs + 1, make_fusion(config, filters))
+        for name in {OPPONENT, JUDGE} & set(found):
+            made[name] = make_discriminator(config, organs + 1, make_fusion(config, filters))
     for name, network in made.items():
         expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         if different := sorted(key for key, _ in expected.items() ^ found[name].items()):

@@ -54,10 +54,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "window_weight": ("constant", "gaussian"),
 }
 POSITIVE = """
-    spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every
-    feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr
-    consistency_quantum copy_paste_box disc_steps disc_hidden_layers min_class_voxels grad_clip
-    uamt_passes lger_blocks lger_points opponent_lr duwm_passes cvrl_voxels cvrl_queue
+    spacing_mm shape patch batch_labeled filters steps minutes accumulate memory_gb checkpoint_every
+    validate_every preview_every feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class
+    stride ema_every lr disc_lr consistency_quantum copy_paste_box disc_steps disc_hidden_layers
+    min_class_voxels grad_clip uamt_passes lger_blocks lger_points opponent_lr duwm_passes cvrl_voxels
+    cvrl_queue
 """.split()
 NOT_NEGATIVE = """
     ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion

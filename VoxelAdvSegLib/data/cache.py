@@ -57,8 +57,9 @@ def prepare_labeled(
     recipe: Recipe,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    earlier: Sequence[Path] = (),
 ) -> list[LabeledArrays]:
-    """Every case on the working grid, from the cache where it is there already.
+    """Every case on the working grid, from the cache where it is there already, or in the cache of an earlier run.
 
     Raises InputError for the first case that cannot be used.
     """
@@ -76,7 +77,7 @@ def prepare_labeled(
                 "content": _content(volume),
             }
 
-        arrays = _cached(folder, key, make, ("image", "label"))
+        arrays = _cached(folder, key, make, ("image", "label"), earlier=earlier)
         return LabeledArrays(case.name, arrays["image"], arrays["label"], str(arrays["content"]))
 
     return _in_parallel(one, cases, progress)
@@ -87,6 +88,7 @@ def prepare_unlabeled(
     recipe: Recipe,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    earlier: Sequence[Path] = (),
 ) -> list[UnlabeledArrays]:
     """Images alone; see prepare_labeled."""
 
@@ -100,7 +102,7 @@ def prepare_unlabeled(
                 "grid": _grid_numbers(prepared.grid),
             }
 
-        arrays = _cached(folder, _key(recipe, case.image), make, ("image",), ("content", "grid"))
+        arrays = _cached(folder, _key(recipe, case.image), make, ("image",), ("content", "grid"), earlier)
         grid = _grid_of(arrays["image"].shape, arrays["grid"])
         return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]), grid)
 
@@ -155,12 +157,28 @@ def _key(recipe: Recipe, *parts: object) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
+def _link(file: Path, earlier: Sequence[Path]) -> None:
+    """The same bytes under another name, where an earlier run has them: either run may be deleted."""
+    for folder in earlier:
+        if file.exists():
+            return
+        with contextlib.suppress(OSError):  # not there, or a disk without links: then it is prepared anew
+            os.link(folder / file.name, file)
+
+
 def _cached(
-    folder: Path, key: str, make: Callable, mapped: Sequence[str], read: Sequence[str] = ("content",)
+    folder: Path,
+    key: str,
+    make: Callable,
+    mapped: Sequence[str],
+    read: Sequence[str] = ("content",),
+    earlier: Sequence[Path] = (),
 ) -> dict[str, np.ndarray]:
     """Arrays of the cache, made where they are not there or damaged; those named in `mapped` stay on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, *read)}
+    for file in files.values():
+        _link(file, earlier)
     if all(file.exists() for file in files.values()):
         with contextlib.suppress(OSError, ValueError, EOFError):  # cut short, or objects in the place of numbers
             return _load(files, mapped)

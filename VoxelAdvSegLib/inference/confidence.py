@@ -38,7 +38,7 @@ def confidence_by_organ(probabilities: Tensor, names: Sequence[str], slab: int =
         own = slice(start - low, stop - low)
         for index in range(len(names)):
             organ = label == index + 1
-            near = _surface(organ)[own]
+            near = surface(organ)[own]
             organ, certain = organ[own], sure[own]
             sums[index] += torch.stack(
                 [
@@ -60,7 +60,7 @@ def confidence_by_organ(probabilities: Tensor, names: Sequence[str], slab: int =
     }
 
 
-def _surface(mask: Tensor) -> Tensor:
+def surface(mask: Tensor) -> Tensor:
     """Voxels (D, H, W) with a face neighbour on the other side of the mask's surface."""
     near = torch.zeros_like(mask)
     for axis in range(3):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from VoxelAdvSegLib.bundle import Bundle, read_bundle
+from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, Bundle, read_bundle
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
 from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
@@ -19,6 +19,15 @@ from VoxelAdvSegLib.errors import BundleError
 from VoxelAdvSegLib.inference.certainty import Certainty, case_certainty
 from VoxelAdvSegLib.inference.confidence import OrganConfidence, confidence_by_organ
 from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, predict_with_map
+from VoxelAdvSegLib.inference.quality import Assessment, Quality
+from VoxelAdvSegLib.inference.signs import (
+    CaseSigns,
+    Networks,
+    mirrored_axes,
+    read_signs,
+    signs_passes,
+    sparse,
+)
 from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
 from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.networks.device import choose_device
@@ -30,13 +39,16 @@ class Segmented:
 
     array: (z, y, x) uint8, 0 background, i + 1 = the model's i-th organ; looks_labeled: the
     discriminator map, (z, y, x) float32 from 0 to 1, where it was asked for; confidence: how sure
-    the network was of each organ.
+    the network was of each organ; assessment: how good it probably is, and the signs behind that, where it was
+    asked for.
     """
 
     array: np.ndarray
     geometry: Geometry
     looks_labeled: np.ndarray | None = None
     confidence: Mapping[str, OrganConfidence] = field(default_factory=dict)
+    assessment: Assessment | None = None
+    signs: CaseSigns | None = None
 
     def looks_labeled_by_organ(self) -> dict[str, float | None] | None:
         """Mean of the map over each organ and over "all organs"; None without map."""
@@ -57,6 +69,8 @@ class Segmenter:
         self.device = device
         self.organs: tuple[Organ, ...] = bundle.organs
         self.network = bundle.network().to(device)
+        self.quality = _read_quality(bundle)
+        self._looking: Networks | None = None
 
     @staticmethod
     def open(path: Path, device: str = "auto") -> Segmenter:
@@ -66,17 +80,19 @@ class Segmenter:
     def segment(
         self,
         volume: Volume,
-        looks_labeled: bool = False,
+        looks_labeled: bool | str = False,
         largest_component: bool | None = None,
         flips: bool | None = None,
+        quality: bool = False,
         watch: Callable[[float], None] = lambda fraction: None,
     ) -> Segmented:
         """Classes on the scan's own grid.
 
-        looks_labeled: also the discriminator map; largest_component, flips: instead of the
-        model's own setting; watch: gets the part of the network's work that is done, 0 to 1, and
-        what it raises ends the work. Raises BundleError when a map is asked of a model without
-        discriminator.
+        looks_labeled: also the discriminator map, by the judge that was trained after the training, or by
+        the one that is named (bundle.JUDGE, bundle.OPPONENT); largest_component, flips: instead of the model's
+        own setting; quality: also how good it probably is, where the model has learned that, for about as much
+        time again; watch: gets the part of the network's work that is done, 0 to 1, and what it raises ends the
+        work. Raises BundleError when a map is asked of a model without that discriminator.
         """
         config = self.bundle.config
         settings = config.inference
@@ -84,36 +100,58 @@ class Segmenter:
             settings = replace(settings, flips=flips)
         assert config.patches.patch is not None
         patch = config.patches.patch[::-1]
-        mirror = config.patches.mirror_axes or ()
-        axes = [axis for axis, name in enumerate("zyx") if name in mirror]
+        axes = mirrored_axes(config)
+        assessed = quality and self.quality is not None
         prepared = prepare(volume, self.bundle.recipe)
         plain = not looks_labeled or settings.flips
-        passes = int(looks_labeled) + plain * len(flipped_views(axes, settings))
-        seen = _Share(count_windows(prepared.array.shape, patch, settings) * passes, watch)
+        passes = bool(looks_labeled) + plain * len(flipped_views(axes, settings))
+        windows = count_windows(prepared.array.shape, patch, settings) * passes
+        if assessed:
+            windows += count_windows(prepared.array.shape, patch, sparse(settings)) * signs_passes(axes)
+        seen = _Share(windows, watch)
         tensor = torch.from_numpy(prepared.array)[None, None].to(self.device)
         closeness = None
         if looks_labeled:
-            probabilities, values = self._with_map(tensor, seen)
+            name = looks_labeled if isinstance(looks_labeled, str) else None
+            probabilities, values = self._with_map(tensor, name, seen)
             closeness = restore_map(values.cpu().numpy(), prepared, self.bundle.recipe)
         if plain:
             probabilities = predict_probabilities(self.network, tensor, patch, settings, axes, seen)
         confidence = confidence_by_organ(probabilities, [organ.name for organ in self.organs])
+        signs = None
+        if assessed:
+            names = [organ.name for organ in self.organs]
+            signs = read_signs(self._networks(), tensor, probabilities, names, config, axes, seen)
         array = restore(probabilities.cpu().numpy(), prepared, self.bundle.recipe)
         if settings.largest_component if largest_component is None else largest_component:
             array = keep_largest(array, len(self.organs))
-        return Segmented(array, volume.geometry, closeness, confidence)
+        if signs is None or self.quality is None:
+            return Segmented(array, volume.geometry, closeness, confidence)
+        assessment = self.quality.assess(signs)
+        return Segmented(array, volume.geometry, closeness, confidence, assessment, signs)
 
     @property
     def has_map(self) -> bool:
         """Whether the model has a discriminator that can judge every voxel."""
-        return "discriminator" in self.bundle.weights
+        return JUDGE in self.bundle.weights or OPPONENT in self.bundle.weights
 
-    def _with_map(self, tensor: Tensor, watch: Callable[[int], None]) -> tuple[Tensor, Tensor]:
-        discriminator = self.bundle.discriminator()
+    def _networks(self) -> Networks:
+        if self._looking is None:
+            student = self.network
+            if self.bundle.segmenter != "student":
+                student = self.bundle.network("student").to(self.device)
+            judge = self.bundle.discriminator(JUDGE)
+            self._looking = Networks(self.network, student, None if judge is None else judge.to(self.device))
+        return self._looking
+
+    def _with_map(self, tensor: Tensor, name: str | None, watch: Callable[[int], None]) -> tuple[Tensor, Tensor]:
+        discriminator = self.bundle.discriminator(name)
         if discriminator is None or discriminator.fusion is None:
             raise BundleError(
-                "this model has no discriminator, so there is no discriminator map",
-                expected="a model of the method voxel_adversarial with adv_weight above 0",
+                "this model has no such discriminator, so there is no discriminator map",
+                expected="a model of the method voxel_adversarial with adv_weight above 0"
+                if name == OPPONENT
+                else "a model that was trained with unlabeled scans",
                 found=f"a model of the method {self.bundle.config.training.method}",
                 do="leave out --discriminator-map",
             )
@@ -124,6 +162,18 @@ class Segmenter:
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
             self.bundle.config.inference, watch,
         )  # fmt: skip
+
+
+def _read_quality(bundle: Bundle) -> Quality | None:
+    if bundle.quality is None:
+        return None
+    try:
+        return Quality.from_dict(bundle.quality)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            "the model is damaged", expected="what it says of its quality, as it was saved",
+            found=f"{type(error).__name__}: {error}", do="copy the model folder again, or train the model anew",
+        ) from error  # fmt: skip
 
 
 class _Share:

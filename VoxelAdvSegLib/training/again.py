@@ -169,6 +169,18 @@ def _one_fold(
     run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
     tell: Tell, watch: Watch,
 ) -> list[CaseScore]:  # fmt: skip
+    target, _ = train_fold(run, manifest, folder, k, folds, device, tell, watch)
+    return score_cases(folds[k], manifest.organs, predictions_of(target, device, manifest))
+
+
+def train_fold(
+    run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
+    tell: Tell, watch: Watch,
+) -> tuple[Path, Path]:  # fmt: skip
+    """Trains as in `run` without the cases of fold k, in a folder of `folder`; that run, and its manifest.
+
+    One that is whole and of the same cases and settings is kept, and one that was interrupted goes on.
+    """
     held_out = folds[k]
     there = folder / f"fold_{k + 1}"
     data = there / "dataset.json"
@@ -189,7 +201,7 @@ def _one_fold(
     share_cache(target, folder.parent / "cache")
     resume = RunFolder(target).config.exists()
     _to_its_end(Request(data, target, preset, settings, resume=resume, anywhere=True), watch)
-    return score_cases(held_out, manifest.organs, predictions_of(target, device, manifest))
+    return target, data
 
 
 def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
@@ -199,7 +211,8 @@ def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
     settings = {
         f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
     }
-    settings |= {"training.steps": provenance["steps"], "training.minutes": None}
+    # What is compared is the Dice; a second phase would not change it.
+    settings |= {"training.steps": provenance["steps"], "training.minutes": None, "training.quality": False}
     del settings["training.device"]  # where it is computed is asked for anew
     return config.preset, settings, float(provenance["minutes"])
 

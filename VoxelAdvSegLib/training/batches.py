@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.sampling import PatchDraw, PatchPlan, cases_at, draw_patch
 from VoxelAdvSegLib.methods.contract import Batch
+from VoxelAdvSegLib.networks.joint import share
 
 VOXELS_KEPT_PER_CLASS = 20_000  # places around which foreground patches are centred
 
@@ -19,7 +20,8 @@ VOXELS_KEPT_PER_CLASS = 20_000  # places around which foreground patches are cen
 class Batches:
     """The batch of any step, as a function of seed and step.
 
-    foreground: chance that a labeled patch is centred on a voxel of a random class (row 60).
+    foreground: chance that a labeled patch is centred on a voxel of a random class (row 60). Of
+    `processes`, the one with this rank gets its share of the same patches, equally many as each other.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class Batches:
         foreground: float,
         seed: int,
         device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.labeled = labeled
         self.unlabeled = unlabeled
@@ -37,11 +41,16 @@ class Batches:
         self.foreground = foreground
         self.seed = seed
         self.device = device
+        self.rank = rank
+        self.processes = processes
         self.places = [_class_places(case.label) for case in labeled] if foreground > 0 else []
 
     def at(self, step: int, labeled: int, unlabeled: int) -> Batch:
-        images, labels, cases = [], [], cases_at(self.seed, step, labeled, len(self.labeled))
-        for slot, number in enumerate(cases):
+        images, labels, cases = [], [], []
+        everyone = cases_at(self.seed, step, labeled, len(self.labeled))
+        for slot in share(labeled, self.rank, self.processes):
+            number = everyone[slot]
+            cases.append(number)
             case = self.labeled[number]
             rng = np.random.default_rng([self.seed, step, 0, slot])
             around = self._foreground_voxel(rng, number)
@@ -51,8 +60,9 @@ class Batches:
             labels.append(label)
         others = []
         if unlabeled and self.unlabeled:
-            for slot, number in enumerate(cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))):
-                volume = self.unlabeled[number].image
+            everyone = cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))
+            for slot in share(unlabeled, self.rank, self.processes):
+                volume = self.unlabeled[everyone[slot]].image
                 rng = np.random.default_rng([self.seed, step, 1, slot])
                 draw = draw_patch(rng, self.plan, volume.shape)
                 others.append(cut(volume, None, draw, self.plan.shape_zyx)[0])
@@ -66,9 +76,11 @@ class Batches:
 
     def names_at(self, step: int, labeled: int, unlabeled: int) -> list[str]:
         """The cases of a step's patches: those of the labeled ones, then of the unlabeled."""
-        names = [self.labeled[n].name for n in cases_at(self.seed, step, labeled, len(self.labeled))]
+        everyone = cases_at(self.seed, step, labeled, len(self.labeled))
+        names = [self.labeled[everyone[slot]].name for slot in share(labeled, self.rank, self.processes)]
         if unlabeled and self.unlabeled:
-            names += [self.unlabeled[n].name for n in cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))]
+            everyone = cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))
+            names += [self.unlabeled[everyone[slot]].name for slot in share(unlabeled, self.rank, self.processes)]
         return names
 
     def _foreground_voxel(self, rng: np.random.Generator, number: int) -> np.ndarray | None:

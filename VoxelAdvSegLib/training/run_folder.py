@@ -37,6 +37,10 @@ class RunFolder:
         return self.path / "plan.txt"
 
     @property
+    def memory(self) -> Path:
+        return self.path / "memory.json"
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
