@@ -182,12 +182,12 @@ class Quality:
         for name, group in content["familiarity"]["groups"].items():
             arrays = {key: np.asarray(group[key], float) for key in ("mean", "scale", "axes", "variances")}
             arrays["axes"] = arrays["axes"].reshape(len(arrays["variances"]), len(arrays["mean"]))
-            numbers = {"rest": float(group["rest"]), "limit": float(group["limit"])}
-            if not all(np.isfinite(value).all() for value in (*arrays.values(), *numbers.values())):
+            rest, limit = float(group["rest"]), float(group["limit"])
+            if not all(np.isfinite(value).all() for value in (*arrays.values(), rest, limit)):
                 raise ValueError(f"numbers of {name} that are not finite")
             if not arrays["scale"].shape == arrays["mean"].shape == (arrays["mean"].size,):
                 raise ValueError(f"a scale of {name} for other descriptors")
-            groups[str(name)] = Group(**arrays, **numbers)
+            groups[str(name)] = Group(**arrays, rest=rest, limit=limit)
         familiarity = Familiarity(int(content["familiarity"]["scans"]), groups)
         return Quality(calibration, familiarity, _anchors_from(content["anchors"]), str(content["refused"]))
 
