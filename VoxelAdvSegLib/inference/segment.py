@@ -31,6 +31,7 @@ from VoxelAdvSegLib.inference.signs import (
 from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
 from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.networks.device import choose_device
+from VoxelAdvSegLib.networks.vnet import VNet
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Segmenter:
         self.bundle = bundle
         self.device = device
         self.organs: tuple[Organ, ...] = bundle.organs
-        self.network = bundle.network().to(device)
+        self.network = _ready(bundle.network(), device)
         self.quality = _read_quality(bundle)
         self._looking: Networks | None = None
 
@@ -116,7 +117,7 @@ class Segmenter:
             probabilities, values = self._with_map(tensor, name, seen)
             closeness = restore_map(values.cpu().numpy(), prepared, self.bundle.recipe)
         if plain:
-            probabilities = predict_probabilities(self.network, tensor, patch, settings, axes, seen)
+            probabilities = predict_probabilities(self.network, tensor, config, settings, axes, seen)
         confidence = confidence_by_organ(probabilities, [organ.name for organ in self.organs])
         signs = None
         if assessed:
@@ -157,7 +158,9 @@ class Segmenter:
             )
         discriminator = discriminator.to(self.device)
         assert discriminator.fusion is not None
-        student = self.bundle.network("student").to(self.device)
+        student = self.network
+        if self.bundle.segmenter != "student":
+            student = _ready(self.bundle.network("student"), self.device)
         return predict_with_map(
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
             self.bundle.config.inference, watch,
@@ -174,6 +177,11 @@ def _read_quality(bundle: Bundle) -> Quality | None:
             "the model is damaged", expected="what it says of its quality, as it was saved",
             found=f"{type(error).__name__}: {error}", do="copy the model folder again, or train the model anew",
         ) from error  # fmt: skip
+
+
+def _ready(network: VNet, device: torch.device) -> VNet:
+    """On the device, and in memory as convolutions are fastest there."""
+    return network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 class _Share:

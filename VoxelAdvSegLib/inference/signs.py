@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from VoxelAdvSegLib.config import Config, Inference
 from VoxelAdvSegLib.data.components import largest_share
 from VoxelAdvSegLib.inference.confidence import surface
-from VoxelAdvSegLib.inference.windows import predict_probabilities, slide
+from VoxelAdvSegLib.inference.windows import forward_precision, predict_probabilities, slide, windows_at_once
 from VoxelAdvSegLib.networks.discriminator import Discriminator
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.networks.voxels import draw_class_voxels
@@ -135,17 +135,16 @@ def read_signs(
     names: of classes 1 to K - 1; flip_axes_zyx: axes that may be mirrored. Costs three further passes of the
     network (and one where flips are allowed); always the same for the same scan. watch: as of `slide`.
     """
-    assert config.patches.patch is not None
-    patch, settings = config.patches.patch[::-1], sparse(config.inference)
+    settings = sparse(config.inference)
     label = probabilities.argmax(0)
     student, pooled = _features(networks, volume, len(names) + 1, config, settings, watch)
     views = [
-        predict_probabilities(networks.segmenter, changed, patch, settings, watch=watch).argmax(0)
+        predict_probabilities(networks.segmenter, changed, config, settings, watch=watch).argmax(0)
         for changed in _changed(volume)
     ]
     if flip_axes_zyx:
         axes = [2 + axis for axis in flip_axes_zyx]
-        seen = predict_probabilities(networks.segmenter, volume.flip(axes), patch, settings, watch=watch)
+        seen = predict_probabilities(networks.segmenter, volume.flip(axes), config, settings, watch=watch)
         views.append(seen.flip([axis - 1 for axis in axes]).argmax(0))
     two = networks.segmenter is not networks.student
     organs = {
@@ -212,10 +211,13 @@ def _features(
 
     def predictor(windows: Tensor) -> Tensor:
         nonlocal sums, windows_seen
-        logits, features = networks.student.forward_features(windows)
+        with forward_precision(config, windows.device):
+            logits, features = networks.student.forward_features(windows)
         probabilities = logits.float().softmax(1)
         flat = [level.float().flatten(2) for level in features[:5]]
-        moments = torch.cat([torch.cat([f.mean(2), f.std(2)], 1) for f in flat], 1).sum(0).double().cpu()
+        moments = (
+            torch.cat([torch.cat([f.mean(2), f.std(2, unbiased=False)], 1) for f in flat], 1).sum(0).double().cpu()
+        )
         sums = moments if not windows_seen else sums + moments
         windows_seen += len(windows)
         if judge is not None and judge.fusion is not None:
@@ -231,7 +233,8 @@ def _features(
             fused_sums.add_(fused.reshape(classes, -1, dim).mean(1).double().cpu() * here[:, None])
         return probabilities
 
-    seen = slide(volume, config.patches.patch[::-1], predictor, settings, watch=watch)
+    patch = config.patches.patch[::-1]
+    seen = slide(volume, patch, predictor, settings, windows_at_once(volume.device, patch), watch)
     assert isinstance(seen, Tensor)
     shares = [None if judge is None or not n else float(t / n) for t, n in zip(typical, counts, strict=True)]
     means = None

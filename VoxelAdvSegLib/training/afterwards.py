@@ -20,7 +20,7 @@ from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card
 from VoxelAdvSegLib.training.run_folder import RunDescription, RunFolder, claimed, read_description
 from VoxelAdvSegLib.training.second_phase import examine, learn_to_look, with_quality
-from VoxelAdvSegLib.training.session import Cases, patch_plan
+from VoxelAdvSegLib.training.session import Cases, patch_plan, prepare_device
 
 FOLDER = "calibration"  # of the trainings that leave labeled cases out, in a run's own
 Told = Callable[[str, int, int], None]
@@ -54,13 +54,14 @@ def calibrate_run(
             do="give the manifest of the training, with more validation cases if you like",
         )  # fmt: skip
     device = choose_device(device_name)
+    prepare_device(device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(claimed(folder, True))
         recipe, cache = bundle.recipe, folder.cache
         labeled = prepare_labeled(manifest.training, bundle.organs, recipe, cache)
         unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache)
         validation = prepare_labeled(manifest.validation, bundle.organs, recipe, cache)
-        batches = _batches(bundle, description, labeled, unlabeled, device)
+        batches = stack.enter_context(contextlib.closing(_batches(bundle, description, labeled, unlabeled, device)))
         examples = _left_out(folder.path, manifest, device, tell, watch) if leave_out else []
         facts = {**bundle.provenance, "validation_scans": len(validation)}
         better = with_quality(bundle, labeled, unlabeled, validation, batches, device, watch, examples)
@@ -93,8 +94,8 @@ def _left_out(run: Path, manifest: Manifest, device: torch.device, tell: Tell, w
         without, recipe, cache = read_manifest(data, anywhere=True), bundle.recipe, RunFolder(target).cache
         labeled = prepare_labeled(without.training, bundle.organs, recipe, cache)
         unlabeled = prepare_unlabeled(without.unlabeled, recipe, cache)
-        batches = _batches(bundle, description, labeled, unlabeled, device)
-        looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch)
+        with contextlib.closing(_batches(bundle, description, labeled, unlabeled, device)) as batches:
+            looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch)
         found, _, _ = examine(looking, prepare_labeled(held_out, bundle.organs, recipe, cache), device, watch=watch)
         first = -1 - len({example.case for example in examples})
         examples += [replace(example, case=first - example.case) for example in found]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -43,9 +45,26 @@ class Batches:
         self.device = device
         self.rank = rank
         self.processes = processes
+        # What is cut ahead depends on seed and step alone, as all is: asked for or not, it changes nothing.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="patches")
+        self._ahead: tuple[tuple[int, int, int], Future[Batch]] | None = None
         self.places = [_class_places(case.label) for case in labeled] if foreground > 0 else []
 
     def at(self, step: int, labeled: int, unlabeled: int) -> Batch:
+        """The batch of a step, on the device; that of the next step is cut meanwhile, in a thread."""
+        asked = (step, labeled, unlabeled)
+        ahead, self._ahead = self._ahead, None
+        batch = ahead[1].result() if ahead is not None and ahead[0] == asked else self.cut_at(*asked)
+        after = (step + 1, labeled, unlabeled)
+        self._ahead = (after, self._thread.submit(self.cut_at, *after))
+        return Batch(*(getattr(batch, f.name).to(self.device, non_blocking=True) for f in fields(batch)))
+
+    def close(self) -> None:
+        """Waits for what is being cut ahead, and ends the thread."""
+        self._thread.shutdown()
+
+    def cut_at(self, step: int, labeled: int, unlabeled: int) -> Batch:
+        """The batch of a step in the host's memory, pinned where the device is a GPU."""
         images, labels, cases = [], [], []
         everyone = cases_at(self.seed, step, labeled, len(self.labeled))
         for slot in share(labeled, self.rank, self.processes):
@@ -67,12 +86,13 @@ class Batches:
                 draw = draw_patch(rng, self.plan, volume.shape)
                 others.append(cut(volume, None, draw, self.plan.shape_zyx)[0])
         empty = torch.zeros(0, 1, *self.plan.shape_zyx)
-        return Batch(
-            labeled=torch.stack(images)[:, None].to(self.device),
-            label=torch.stack([label for label in labels if label is not None]).to(self.device),
-            unlabeled=(torch.stack(others)[:, None] if others else empty).to(self.device),
-            labeled_case=torch.tensor(cases, device=self.device),
+        made = (
+            torch.stack(images)[:, None],
+            torch.stack([label for label in labels if label is not None]),
+            torch.stack(others)[:, None] if others else empty,
+            torch.tensor(cases),
         )
+        return Batch(*(tensor.pin_memory() for tensor in made)) if self.device.type == "cuda" else Batch(*made)
 
     def names_at(self, step: int, labeled: int, unlabeled: int) -> list[str]:
         """The cases of a step's patches: those of the labeled ones, then of the unlabeled."""

@@ -6,6 +6,7 @@ The one of the training is uninformative by design: at the adversarial optimum i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import torch
 from torch.optim import Adam
@@ -42,22 +43,23 @@ def train_judge(
     # Of several processes one is at work here: it takes whole batches, and asks no other for its voxels.
     batches = Batches(batches.labeled, batches.unlabeled, batches.plan, batches.foreground, batches.seed, device)
     optimizer = Adam(judge.parameters(), lr=RATE)
-    for step in range(steps):
-        batch = batches.at(step, PATCHES, PATCHES)
-        with torch.no_grad():
-            logits, features = student.forward_features(torch.cat([batch.labeled, batch.unlabeled]))
-        guess = logits[PATCHES:].argmax(1)
-        nowhere = torch.full_like(guess, -1)
-        chosen = [features[level - 1].float() for level in config.adversarial.feature_levels]
-        real, fake = torch.cat([batch.label, nowhere]), torch.cat([torch.full_like(batch.label, -1), guess])
-        drawn = _draw(config, judge, chosen, real, fake, classes)
-        loss, _ = adversary.discriminator_objective(drawn)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        watch(step + 1)
-        if is_over():
-            break
+    with closing(batches):
+        for step in range(steps):
+            batch = batches.at(step, PATCHES, PATCHES)
+            with torch.no_grad():
+                logits, features = student.forward_features(torch.cat([batch.labeled, batch.unlabeled]))
+            guess = logits[PATCHES:].argmax(1)
+            nowhere = torch.full_like(guess, -1)
+            chosen = [features[level - 1].float() for level in config.adversarial.feature_levels]
+            real, fake = torch.cat([batch.label, nowhere]), torch.cat([torch.full_like(batch.label, -1), guess])
+            drawn = _draw(config, judge, chosen, real, fake, classes)
+            loss, _ = adversary.discriminator_objective(drawn)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            watch(step + 1)
+            if is_over():
+                break
     return judge.eval()
 
 

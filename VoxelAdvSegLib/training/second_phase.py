@@ -199,11 +199,8 @@ def examine(
 def look_and_segment(looking: Looking, volume: Tensor) -> tuple[CaseSigns, np.ndarray, float]:
     """Signs of a scan (1, 1, D, H, W) on the working grid, classes (D, H, W) found, and mean entropy in nats."""
     config, networks = looking.bundle.config, looking.networks
-    assert config.patches.patch is not None
     axes = mirrored_axes(config)
-    probabilities = predict_probabilities(
-        networks.segmenter, volume, config.patches.patch[::-1], config.inference, axes
-    )
+    probabilities = predict_probabilities(networks.segmenter, volume, config, flip_axes_zyx=axes)
     names = [organ.name for organ in looking.bundle.organs]
     signs = read_signs(networks, volume, probabilities, names, config, axes)
     signs = signs if looking.anchors is None else looking.anchors.place(signs)

@@ -29,6 +29,7 @@ from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.networks.device import describe_machine, is_out_of_memory
+from VoxelAdvSegLib.networks.heap import keep_freed_memory
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
@@ -348,10 +349,7 @@ def _run_course(
     began: float,
 ) -> Outcome:
     config, tell = description.config, processes.tell
-    if device.type == "cpu":
-        # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    prepare_device(device)
     method = _make_method(config, manifest, cases, description, device, tell)
     join(method, config, processes.size)
     batches = Batches(
@@ -369,7 +367,17 @@ def _run_course(
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
         began=began, team=processes,
     )  # fmt: skip
-    return course.run(resume=resume)
+    with contextlib.closing(batches):
+        return course.run(resume=resume)
+
+
+def prepare_device(device: torch.device) -> None:
+    """What a process that trains on that device sets once."""
+    if device.type == "cpu":
+        # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        keep_freed_memory()
 
 
 def _make_method(
