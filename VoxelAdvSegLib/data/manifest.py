@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from VoxelAdvSegLib.data.organs import Organ, normalized_name, organs_of
+from VoxelAdvSegLib.data.organs import (
+    Organ,
+    name_problem,
+    normalized_name,
+    organs_of,
+    terminology_problem,
+)
 from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.errors import InputError
 
@@ -220,8 +226,10 @@ def _label_values(content: dict, path: Path) -> dict[str, int]:
             number = int(number)
         except (TypeError, ValueError):
             raise wrong(f"{key!r}: {value!r}") from None
-        if not isinstance(name, str) or not name.strip() or not 0 <= number <= 255:
+        if not isinstance(name, str) or not 0 <= number <= 255:
             raise wrong(f"{key!r}: {value!r}")
+        if number and (problem := name_problem(name)):
+            raise wrong(f"an organ with {problem}", "give it a short name of characters that can be seen")
         if number in values.values():
             raise wrong(f"the value {number} twice")
         if normalized_name(name) in map(normalized_name, values):
@@ -332,7 +340,9 @@ def _organs(content: dict, path: Path, tell: Tell) -> tuple[Organ, ...]:
 
 def _terminology(content: dict, path: Path, tell: Tell) -> dict[str, str]:
     codes = content.get("terminology", {})
-    if isinstance(codes, dict) and all(isinstance(code, str) for code in codes.values()):
+    if isinstance(codes, dict) and not any(
+        terminology_problem(code) if isinstance(code, str) else True for code in codes.values()
+    ):
         return codes
     tell(
         InputError(

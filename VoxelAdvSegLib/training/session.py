@@ -22,7 +22,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_la
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
 from VoxelAdvSegLib.data.plan import gather_statistics, make_plan, one_size_smaller
-from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms, reveal
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
@@ -118,7 +118,7 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
                 stack.close()
                 _clear(folder, is_new)
             raise
-        with _failures_told(tell):
+        with _with_real_names(folder.path), _failures_told(tell):
             processes.agree(description)
             return _run(request.resume, folder, description, manifest, cases, device, processes, began)
 
@@ -423,6 +423,17 @@ def patch_plan(config: Config, description: RunDescription, cases: Cases) -> Pat
         spacing_zyx_mm=(z, y, x),
         mirror_zyx=("z" in mirrors, "y" in mirrors, "x" in mirrors),
     )
+
+
+@contextlib.contextmanager
+def _with_real_names(run: Path) -> Iterator[None]:
+    """The diary knows cases by pseudonym; who reads the error itself sits at this computer."""
+    try:
+        yield
+    except VoxelAdvSegError as error:
+        error.what = reveal(run, error.what)
+        error.found = reveal(run, error.found)
+        raise
 
 
 @contextlib.contextmanager
