@@ -36,7 +36,7 @@ from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.failures import device_failure
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
-from VoxelAdvSegLib.training.parallel import Team, check_shares, join, team
+from VoxelAdvSegLib.training.parallel import Team, check_shares, join, lost_another, team
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
@@ -447,7 +447,7 @@ def _failures_told(tell: Callable) -> Iterator[None]:
             tell("error", text=str(problem))
         raise problem from error
     except (MemoryError, RuntimeError) as error:
-        problem = device_failure(error)
+        problem = lost_another(error) or device_failure(error)
         with contextlib.suppress(OSError):
             tell("error", text=str(problem or f"{type(error).__name__}: {error}"))
         if problem is None:
