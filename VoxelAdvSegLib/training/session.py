@@ -308,7 +308,7 @@ def _run(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            found = (str(error).splitlines() or ["no more memory"])[0][:200]
+            found = (str(error).splitlines() or [type(error).__name__])[0][:200]
         # Outside of the clause: the error held the course, and with it the memory.
         description = _smaller(description, folder, processes, found)
         resume = folder.last.exists()
@@ -325,8 +325,8 @@ def _smaller(description: RunDescription, folder: RunFolder, processes: Team, fo
     smaller = one_size_smaller(description.config, processes.size)
     if smaller is None or processes.size > 1:
         raise RunError(
-            "memory ran out", expected="room for a step", found=found,
-            do="close other programs, or use another --device"
+            "there is too little memory for this training", expected="room for a step of the training", found=found,
+            do="close other programs, or use another --device; what was saved is untouched"
             if smaller is None
             else "go on with --resume and --set recompute=true, or --set accumulate=2, or with more processes",
         )  # fmt: skip
