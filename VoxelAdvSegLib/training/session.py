@@ -183,6 +183,7 @@ def _describe(
     facts = gather_statistics(manifest, config)
     machine = describe_machine(processes.device(config.training.device), processes.local_size)
     plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes, processes.size)
+    check_shares(plan.config, processes.size)
     sentences = list(plan.sentences)
     if init is not None:
         sentences.append("The training goes on from an earlier model with its preprocessing.")
