@@ -36,7 +36,7 @@ from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.failures import device_failure
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
-from VoxelAdvSegLib.training.parallel import Team, check_shares, join, team
+from VoxelAdvSegLib.training.parallel import Team, check_shares, join, lost_another, team
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
@@ -183,6 +183,7 @@ def _describe(
     facts = gather_statistics(manifest, config)
     machine = describe_machine(processes.device(config.training.device), processes.local_size)
     plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes, processes.size)
+    check_shares(plan.config, processes.size)
     sentences = list(plan.sentences)
     if init is not None:
         sentences.append("The training goes on from an earlier model with its preprocessing.")
@@ -308,7 +309,7 @@ def _run(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            found = (str(error).splitlines() or ["no more memory"])[0][:200]
+            found = (str(error).splitlines() or [type(error).__name__])[0][:200]
         # Outside of the clause: the error held the course, and with it the memory.
         description = _smaller(description, folder, processes, found)
         resume = folder.last.exists()
@@ -325,8 +326,8 @@ def _smaller(description: RunDescription, folder: RunFolder, processes: Team, fo
     smaller = one_size_smaller(description.config, processes.size)
     if smaller is None or processes.size > 1:
         raise RunError(
-            "memory ran out", expected="room for a step", found=found,
-            do="close other programs, or use another --device"
+            "there is too little memory for this training", expected="room for a step of the training", found=found,
+            do="close other programs, or use another --device; what was saved is untouched"
             if smaller is None
             else "go on with --resume and --set recompute=true, or --set accumulate=2, or with more processes",
         )  # fmt: skip
@@ -458,7 +459,7 @@ def _failures_told(tell: Callable) -> Iterator[None]:
             tell("error", text=str(problem))
         raise problem from error
     except (MemoryError, RuntimeError) as error:
-        problem = device_failure(error)
+        problem = lost_another(error) or device_failure(error)
         with contextlib.suppress(OSError):
             tell("error", text=str(problem or f"{type(error).__name__}: {error}"))
         if problem is None:
