@@ -50,9 +50,22 @@ def test_the_cpu_computes_in_fp32():
     assert precision(resolve("la-paper", {}), CPU) is None
     with autocast(resolve("la-paper", {}), CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    for kind in ("bf16", "fp16"):
-        with pytest.raises(ConfigError, match="half precision"):
-            precision(resolve("la-paper", {"amp": kind}), CPU)
+
+
+@pytest.mark.parametrize(
+    ("kind", "knows"), [("fp16", {"avx512_bf16": True}), ("bf16", {"avx512_bf16": False}), ("bf16", {})]
+)
+def test_a_processor_that_cannot_is_not_asked_to(monkeypatch, kind, knows):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: knows, raising=False)
+    with pytest.raises(ConfigError, match="half precision"):
+        precision(resolve("la-paper", {"amp": kind}), CPU)
+
+
+@pytest.mark.parametrize("knows", ["avx512_bf16", "amx_bf16"])
+def test_a_processor_with_bf16_uses_it_when_asked(monkeypatch, knows):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {knows: True}, raising=False)
+    assert precision(resolve("la-paper", {"amp": "bf16"}), CPU) is torch.bfloat16
+    assert precision(resolve("la-paper", {}), CPU) is None
 
 
 def test_half_precision_on_request_elsewhere():

@@ -94,7 +94,7 @@ def _patch(
     if isinstance(case, LabeledArrays):
         label = np.asarray(case.label)
     else:
-        probabilities = predict_probabilities(network, volume.to(device), shape, bundle.config.inference)
+        probabilities = predict_probabilities(network, volume.to(device), bundle.config)
         label = probabilities.argmax(0).cpu().numpy().astype(np.uint8)
     box, padding = _around(label, shape)
     image = np.pad(volume[0, 0].numpy()[box], padding)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config, Inference
-from VoxelAdvSegLib.inference.windows import slide
+from VoxelAdvSegLib.inference.windows import forward_precision, slide, windows_at_once
 from VoxelAdvSegLib.networks.discriminator import Discriminator
 from VoxelAdvSegLib.networks.fusion import FeatureFusion
 from VoxelAdvSegLib.networks.vnet import VNet
@@ -36,8 +36,11 @@ def predict_with_map(
     patch = config.patches.patch[::-1]
 
     def predictor(windows: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = segmenter(windows).float().softmax(1)
-        _, features = student.forward_features(windows)
+        with forward_precision(config, windows.device):
+            logits, features = student.forward_features(windows)
+            if segmenter is not student:
+                logits = segmenter(windows)
+        probabilities = logits.float().softmax(1)
         label = probabilities.argmax(1)
         # One window after the other: the judged features have 64 channels at full size.
         logits = [
@@ -46,7 +49,7 @@ def predict_with_map(
         ]
         return probabilities, torch.cat(logits).sigmoid()[:, None]
 
-    outputs = slide(volume, patch, predictor, settings, watch=watch)
+    outputs = slide(volume, patch, predictor, settings, windows_at_once(volume.device, patch, 2000.0), watch)
     assert isinstance(outputs, tuple)
     probabilities, looks_labeled = outputs
     return probabilities[0], looks_labeled[0, 0]

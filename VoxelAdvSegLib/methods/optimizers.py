@@ -46,19 +46,33 @@ def make_opponent_player(config: Config, parameters: list[nn.Parameter]) -> Play
 
 
 def precision(config: Config, device: torch.device) -> torch.dtype | None:
-    """Half type of the network's forward, or None for fp32 (row 58: off on the CPU).
+    """Half type of the network's forward, or None for fp32 (row 58: off on the CPU unless asked for).
 
-    Raises ConfigError for half precision on the CPU: torch 2.13's weight gradients of small 3-D
-    convolutions in bfloat16 are now and then garbage there (up to 1e38).
+    Raises ConfigError where the device cannot: on the CPU bf16 needs a processor with instructions for it.
     """
     amp = config.training.amp
-    if device.type == "cpu" and amp in ("bf16", "fp16"):
-        raise ConfigError("half precision is for the GPU", expected="amp=auto or amp=off", found=amp, do="set amp=auto")
-    if amp == "off" or (amp == "auto" and device.type != "cuda"):
+    if device.type == "cpu":
+        if amp in ("auto", "off"):
+            return None
+        if amp == "fp16" or not cpu_computes_bf16():
+            raise ConfigError(
+                "this processor does not compute in half precision",
+                expected="amp=auto or amp=off" + (", or amp=bf16" if cpu_computes_bf16() else ""),
+                found=f"amp={amp} on the CPU",
+                do="set amp=auto",
+            )
+        return torch.bfloat16
+    if amp == "off":
         return None
     if amp == "bf16" or (amp == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.bfloat16
     return torch.float16
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512_BF16 or AMX); False under a torch that cannot say."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def autocast(config: Config, device: torch.device) -> contextlib.AbstractContextManager:

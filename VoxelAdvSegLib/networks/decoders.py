@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from VoxelAdvSegLib.networks.vnet import CONVOLUTIONS_PER_BLOCK, VNet, block_channels, unit
+from VoxelAdvSegLib.networks.vnet import CONVOLUTIONS_PER_BLOCK, Convolution, Head, VNet, block_channels, unit
 
 ENLARGEMENTS = ("trilinear", "nearest")  # of the second and the third decoder; the first one transposes
 
@@ -19,15 +19,15 @@ class Decoder(nn.Module):
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
         for level in range(5, 9):
             enlarge = nn.Upsample(scale_factor=2, mode=enlargement, align_corners=corners)
-            convolution = nn.Conv3d(channels[level - 1], channels[level], 3, padding=1)
+            convolution = Convolution(channels[level - 1], channels[level])
             self.ups.append(nn.Sequential(enlarge, *unit(convolution, norm, channels[level])))
             layers: list[nn.Module] = []
             for _ in range(CONVOLUTIONS_PER_BLOCK[level]):
-                convolution = nn.Conv3d(channels[level], channels[level], 3, padding=1)
+                convolution = Convolution(channels[level], channels[level])
                 layers += unit(convolution, norm, channels[level])
             self.blocks.append(nn.Sequential(*layers))
         self.dropout = nn.Dropout3d(dropout)
-        self.head = nn.Conv3d(channels[8], classes, 1)
+        self.head = Head(channels[8], classes)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits of the outputs of blocks 1 to 5."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from VoxelAdvSegLib.networks.vnet import VNet
+from VoxelAdvSegLib.networks.vnet import Head, VNet
 
 
 class TwoHeads(nn.Module):
@@ -21,8 +21,8 @@ class TwoHeads(nn.Module):
         head = network.head
         assert isinstance(head, nn.Conv3d)
         organs = head.out_channels - 1
-        self.organs = nn.Conv3d(head.in_channels, organs, 1)
-        self.distances = nn.Conv3d(head.in_channels, organs, 1)
+        self.organs = Head(head.in_channels, organs)
+        self.distances = Head(head.in_channels, organs)
         with torch.no_grad():
             self.organs.weight.copy_(head.weight[1:] - head.weight[:1])
             self.organs.get_parameter("bias").copy_(head.get_parameter("bias")[1:] - head.get_parameter("bias")[0])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.errors import ConfigError
 
@@ -34,6 +35,33 @@ def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     raise ConfigError("unknown norm", expected=" | ".join(NORMS), found=kind, do="set network.norm")
+
+
+class Convolution(nn.Conv3d):
+    """3 x 3 x 3, the size kept."""
+
+    def __init__(self, source: int, channels: int) -> None:
+        super().__init__(source, channels, 3, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[2] == 2 and input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # oneDNN's weight gradient in bfloat16 is wrong for exactly two slices (torch 2.13; up to 1e37).
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
+class Head(nn.Conv3d):
+    """1 x 1 x 1, from features to classes."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu":
+            return super().forward(input)
+        # oneDNN's would hand a gradient with channels first to the largest block, which then takes half as long again.
+        return F.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def unit(convolution: nn.Module, norm: str, channels: int) -> list[nn.Module]:
@@ -67,7 +95,7 @@ class VNet(nn.Module):
             layers: list[nn.Module] = []
             for repeat in range(repeats):
                 source = in_channels if level == 0 and repeat == 0 else channels[level]
-                layers += unit(nn.Conv3d(source, channels[level], 3, padding=1), norm, channels[level])
+                layers += unit(Convolution(source, channels[level]), norm, channels[level])
             blocks.append(nn.Sequential(*layers))
         for level in range(4):
             step = nn.Conv3d(channels[level], channels[level + 1], 2, stride=2)
@@ -79,7 +107,7 @@ class VNet(nn.Module):
         self.downs = nn.ModuleList(downs)
         self.ups = nn.ModuleList(ups)
         self.dropout = nn.Dropout3d(0.5 if dropout else 0.0)
-        self.head = nn.Conv3d(channels[8], classes, 1)
+        self.head = Head(channels[8], classes)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits (B, K, D, H, W) of volumes (B, C, D, H, W)."""

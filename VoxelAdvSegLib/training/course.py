@@ -233,13 +233,10 @@ class Course:
         if not final:
             # Running statistics lag behind fast weights; unread in training, they may be rebuilt here (row 65).
             self._recalibrate(min(QUICK_RECALIBRATION, self.config.training.bn_recalibrate))
-        assert self.config.patches.patch is not None
         with evaluating(network):
             for done, case in enumerate(cases, 1):
                 volume = torch.from_numpy(np.ascontiguousarray(case.image, np.float32))[None, None]
-                probabilities = predict_probabilities(
-                    network, volume.to(self.device), self.config.patches.patch[::-1], self.config.inference
-                )
+                probabilities = predict_probabilities(network, volume.to(self.device), self.config)
                 guess = probabilities.argmax(0).cpu().numpy()
                 scores.append([dice(guess == k, case.label == k) for k in range(1, len(self.organs) + 1)])
                 self.tell("progress", phase="validation", done=done, total=len(cases))

@@ -67,7 +67,7 @@ def write_preview(
             )
             content["looks_labeled"] = quantize(looks).cpu().numpy()
         else:
-            probabilities = predict_probabilities(segmenter, volume, config.patches.patch[::-1], settings)
+            probabilities = predict_probabilities(segmenter, volume, config)
     content["label"] = probabilities.argmax(0).to(torch.uint8).cpu().numpy()
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial.npz")

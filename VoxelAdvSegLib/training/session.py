@@ -27,6 +27,7 @@ from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.networks.device import choose_device, describe_machine
+from VoxelAdvSegLib.networks.heap import keep_freed_memory
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
@@ -251,10 +252,7 @@ def _run(
     began: float,
 ) -> Outcome:
     config = description.config
-    if device.type == "cpu":
-        # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    prepare_device(device)
     method = _make_method(config, manifest, cases, description, device, tell)
     batches = Batches(
         cases.labeled,
@@ -270,6 +268,15 @@ def _run(
         began=began,
     )  # fmt: skip
     return course.run(resume=request.resume)
+
+
+def prepare_device(device: torch.device) -> None:
+    """What a process that trains on that device sets once."""
+    if device.type == "cpu":
+        # Sums over drawn voxels in a fixed order: a resumed run is the same run, bit for bit.
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        keep_freed_memory()
 
 
 def _make_method(
