@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from VoxelAdvSegLib.bundle import MODEL, Bundle, read_bundle
+from VoxelAdvSegLib.config import Inference
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
+from VoxelAdvSegLib.data.preprocess import LabelOnOwnGrid, prepare, restore_map
 from VoxelAdvSegLib.data.volume import Geometry, Volume
 from VoxelAdvSegLib.errors import BundleError
 from VoxelAdvSegLib.inference.certainty import Certainty, case_certainty
-from VoxelAdvSegLib.inference.confidence import OrganConfidence, confidence_by_organ
-from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, predict_with_map
-from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
+from VoxelAdvSegLib.inference.confidence import ConfidenceSums, OrganConfidence
+from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, slabs_with_map
+from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities, probability_slabs
 from VoxelAdvSegLib.networks.device import choose_device
 from VoxelAdvSegLib.networks.vnet import VNet
 
@@ -91,24 +92,44 @@ class Segmenter:
         passes = int(looks_labeled) + plain * len(flipped_views(axes, settings))
         seen = _Share(count_windows(prepared.array.shape, patch, settings) * passes, watch)
         tensor = torch.from_numpy(prepared.array)[None, None].to(self.device)
-        closeness = None
-        if looks_labeled:
-            probabilities, values = self._with_map(tensor, seen)
-            closeness = restore_map(values.cpu().numpy(), prepared, self.bundle.recipe)
-        if plain:
-            probabilities = predict_probabilities(self.network, tensor, config, settings, axes, seen)
-        confidence = confidence_by_organ(probabilities, [organ.name for organ in self.organs])
-        array = restore(probabilities.cpu().numpy(), prepared, self.bundle.recipe)
+        label = LabelOnOwnGrid(prepared, self.bundle.recipe)
+        confidence = ConfidenceSums([organ.name for organ in self.organs])
+        values = np.empty(prepared.array.shape, np.float32) if looks_labeled else None
+        for probabilities in self._slabs(tensor, settings, axes, values, seen):
+            confidence.add(probabilities)
+            label.add(probabilities.cpu().numpy())
+        array = label.result()
+        closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
         if settings.largest_component if largest_component is None else largest_component:
             array = keep_largest(array, len(self.organs))
-        return Segmented(array, volume.geometry, closeness, confidence)
+        return Segmented(array, volume.geometry, closeness, confidence.by_organ())
 
     @property
     def has_map(self) -> bool:
         """Whether the model has a discriminator that can judge every voxel."""
         return "discriminator" in self.bundle.weights
 
-    def _with_map(self, tensor: Tensor, watch: Callable[[int], None]) -> tuple[Tensor, Tensor]:
+    def _slabs(
+        self, tensor: Tensor, settings: Inference, axes: Sequence[int], values: np.ndarray | None,
+        watch: Callable[[int], None],
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Probabilities (K, d, H, W), some slices after the other; `values` is filled with the discriminator map.
+
+        Views that are mirrored along z begin at the other end, so that with flips all come at once.
+        """
+        if values is not None:
+            first = 0
+            for probabilities, looks in self._with_map(tensor, watch):
+                values[first : first + len(looks)] = looks.cpu().numpy()
+                first += len(looks)
+                if not settings.flips:
+                    yield probabilities
+        if settings.flips:
+            yield predict_probabilities(self.network, tensor, self.bundle.config, settings, axes, watch)
+        elif values is None:
+            yield from probability_slabs(self.network, tensor, self.bundle.config, watch)
+
+    def _with_map(self, tensor: Tensor, watch: Callable[[int], None]) -> Iterator[tuple[Tensor, Tensor]]:
         discriminator = self.bundle.discriminator()
         if discriminator is None or discriminator.fusion is None:
             raise BundleError(
@@ -122,7 +143,7 @@ class Segmenter:
         student = self.network
         if self.bundle.segmenter != "student":
             student = _ready(self.bundle.network("student"), self.device)
-        return predict_with_map(
+        return slabs_with_map(
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
             self.bundle.config.inference, watch,
         )  # fmt: skip
