@@ -2,7 +2,8 @@
 
 Runs every test with the marker `soak` (long, not in `make test`) or `trust` (short, in both). They
 kill and measure processes of their own alone, so two of them run at once. The page is written only
-when all of them pass.
+when all of them pass. Further words go to pytest, as a file or -k NAME, to run some of them: then
+their rows are written anew, and the others stay.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -42,6 +44,22 @@ def table(records: Sequence[dict[str, str]]) -> list[str]:
     ]
 
 
+def read_table(page: str) -> list[dict[str, str]]:
+    """The rows that the page has."""
+    rows = re.findall(
+        r"^\| (.+) \| `(Testing/.+)` \| (.+) \|$", page.partition(BEGIN)[2].partition(END)[0], re.MULTILINE
+    )
+    names = ("promise", "test", "figure")
+    return [dict(zip(names, (cell.replace("\\|", "|") for cell in row), strict=True)) for row in rows]
+
+
+def with_rows(page: str, records: Sequence[dict[str, str]]) -> str:
+    """The page with new rows for the tests of these records; rows of other tests stay."""
+    new = {record["test"] for record in records}
+    kept = [row for row in read_table(page) if row["test"] not in new]
+    return with_table(page, table([*kept, *records]))
+
+
 def with_table(page: str, lines: Sequence[str]) -> str:
     """The page with these lines between its two marks; raises ValueError where the marks are missing."""
     before, first, rest = page.partition(BEGIN)
@@ -59,17 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns pytest's exit code; 0 and a new table when every test passed."""
     parser = argparse.ArgumentParser(prog="python -m Testing.soak", description=__doc__)
     parser.add_argument("--page", type=Path, required=True, help="page whose table is written anew")
-    parser.add_argument("pytest", nargs="*", help="further words for pytest, as -k NAME; then no page is written")
     chosen, others = parser.parse_known_args(arguments)
-    others = [*chosen.pytest, *others]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "soak or trust", *others]
         code = subprocess.run(command, env={**os.environ, RECORDS: folder}, check=False).returncode
-        lines = table(read_records(Path(folder)))
-    print("\n".join(lines))
-    if code == 0 and not others:
-        page = with_table(chosen.page.read_text("utf-8"), lines)
-        chosen.page.write_text(page, "utf-8")
+        records = read_records(Path(folder))
+    print("\n".join(table(records)))
+    if code == 0:
+        page = chosen.page.read_text("utf-8")
+        chosen.page.write_text(with_rows(page, records) if others else with_table(page, table(records)), "utf-8")
     return code
 
 

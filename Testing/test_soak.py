@@ -5,7 +5,7 @@ import re
 import pytest
 
 from Testing.conftest import REPOSITORY
-from Testing.soak import BEGIN, END, read_records, table, with_table
+from Testing.soak import BEGIN, END, read_records, read_table, table, with_rows, with_table
 from Testing.soak_record import RECORDS, record
 
 
@@ -33,6 +33,18 @@ def test_only_the_place_of_the_table_changes():
     assert with_table(page, ["new"]) == page.replace("old", "new")
     with pytest.raises(ValueError, match="no place"):
         with_table("# Title\n", ["new"])
+
+
+def test_some_rows_are_written_anew():
+    def row(test: str, figure: str) -> dict[str, str]:
+        return {"promise": "it | holds", "test": f"Testing/{test}", "figure": figure}
+
+    page = with_table(f"{BEGIN}{END}\n", table([row("a.py::test_a", "1"), row("b.py::test_b", "2 | 3")]))
+    assert read_table(page) == [row("a.py::test_a", "1"), row("b.py::test_b", "2 | 3")]
+    page = with_rows(page, [row("a.py::test_a", "4"), row("c.py::test_c", "5")])
+    assert {one["test"]: one["figure"] for one in read_table(page)} == {
+        "Testing/a.py::test_a": "4", "Testing/b.py::test_b": "2 | 3", "Testing/c.py::test_c": "5",
+    }  # fmt: skip
 
 
 def test_every_test_named_on_the_page_is_there():
