@@ -1,18 +1,21 @@
 """A model to ship: comes back as it was, is refused when altered, and continues with other organs."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, start_from, write_bundle
 from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.data.organs import organs_of
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import BundleError
 from VoxelAdvSegLib.methods.adversary import make_discriminator, make_fusion
+from VoxelAdvSegLib.model_folder import sealed
 from VoxelAdvSegLib.networks.vnet import VNet
 
 ORGANS = organs_of({"liver": 1, "Left_Kidney": 4}, {"liver": "SCT~1~Organ^SCT~2~Liver"})
@@ -36,8 +39,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def edit(model: Path, **changes: object) -> None:
+    """As one would who knows of the checksum."""
     about = json.loads((model / "model.json").read_text())
-    (model / "model.json").write_text(json.dumps({**about, **changes}))
+    (model / "model.json").write_text(json.dumps(sealed({**about, **changes})))
 
 
 def test_a_model_comes_back_as_it_was(model: Path):
@@ -129,15 +133,87 @@ def test_a_damaged_description_is_told(model: Path, changes: dict):
 
 
 def test_junk_and_other_versions_are_told(model: Path):
-    edit(model, format=2)
-    with pytest.raises(BundleError, match="another version"):
+    edit(model, format=3, version="7.5")
+    with pytest.raises(BundleError, match="another version") as caught:
         read_bundle(model)
+    assert "7.5" in str(caught.value.found) and __version__ in str(caught.value.expected)
     for junk in ("", "[]", "{}", "\xff"):
         (model / "model.json").write_text(junk, encoding="latin-1")
         with pytest.raises(BundleError, match="damaged"):
             read_bundle(model)
     with pytest.raises(BundleError, match="no model"):
         read_bundle(model.parent / "nothing")
+
+
+def test_a_model_from_before_the_seal_is_read(model: Path):
+    about = json.loads((model / "model.json").read_text())
+    del about["sha256_of_this"]
+    (model / "model.json").write_text(json.dumps({**about, "format": 1}))
+    assert read_bundle(model).organs == ORGANS
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("organs", 0, "value"), ("preprocessing", "sd"), ("config", "inference", "overlap"), ("provenance", "steps")],
+)
+def test_an_altered_description_is_refused_by_its_checksum(model: Path, path: tuple):
+    about = json.loads((model / "model.json").read_text())
+    place = about
+    for key in path[:-1]:
+        place = place[key]
+    assert path[-1] in place and place[path[-1]] != 2.5
+    place[path[-1]] = 2.5
+    (model / "model.json").write_text(json.dumps(about))
+    with pytest.raises(BundleError, match="damaged") as caught:
+        read_bundle(model)
+    assert "model.json" in str(caught.value) and "checksum" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("network", "filters", 1_000_000), ("network", "filters", 10**30), ("network", "filters", None),
+        ("patches", "patch", [1_600_000, 16, 16]), ("patches", "patch", [16 * 10**6] * 3), ("patches", "patch", None),
+        ("representation", "feature_dim", 10**9), ("network", "norm", "batch"),
+    ],
+)  # fmt: skip
+def test_sizes_are_checked_before_memory_is_taken(model: Path, section: str, name: str, value: object):
+    about = json.loads((model / "model.json").read_text())
+    edit(model, config={**about["config"], section: {**about["config"][section], name: value}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BundleError):
+        read_bundle(model)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.pop("head.bias"), lambda w: w.update(extra=torch.zeros(3)),
+        lambda w: w.update({"head.bias": torch.zeros(7)}), lambda w: w.clear(),
+    ],
+)  # fmt: skip
+def test_weights_of_another_shape_are_refused(tmp_path: Path, change):
+    bundle = make_bundle()
+    weights = {name: dict(tensors) for name, tensors in bundle.weights.items()}
+    change(weights["student"])
+    write_bundle(tmp_path / "model", replace(bundle, weights=weights), "")
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "organ",
+    [
+        {"name": ""}, {"name": "x" * 10_000}, {"name": 5}, {"value": 0}, {"value": 256}, {"value": -1}, {"value": 1.5},
+        {"value": True}, {"color_rgb": [1, 2]}, {"color_rgb": [0, 0, 999]}, {"color_rgb": "red"},
+    ],
+)  # fmt: skip
+def test_organs_that_cannot_be_are_refused(model: Path, organ: dict):
+    about = json.loads((model / "model.json").read_text())
+    edit(model, organs=[{**about["organs"][0], **organ}, about["organs"][1]])
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(model)
 
 
 def test_organs_are_continued_by_name():

@@ -15,7 +15,7 @@ FILES = sorted((REPOSITORY / PACKAGE).rglob("*.py"))
 STREET = [
     {"errors", "table"},
     {"setting_values"},
-    {"config", "schedule"},
+    {"config", "schedule", "model_folder"},
     {"data"},
     {"networks"},
     {"losses"},
@@ -36,7 +36,7 @@ ENTRANCES = {"__init__", "__main__"}
 # Who may know what of Slicer: the bridge takes scene and nodes; only the panel has widgets.
 SLICER = {"slicer": {"scene", "panel"}, "vtk": {"scene", "panel"}, "qt": {"panel"}, "ctk": {"panel"}}
 FREE_OF_TORCH = [
-    "errors", "config", "data", "training.events", "cli.main", "cli.doctor", "evaluation.metrics",
+    "errors", "config", "model_folder", "data", "training.events", "cli.main", "cli.doctor", "evaluation.metrics",
     "evaluation.report", "project", "jobs", "cli.benchmark", "cli.methods",
 ]  # fmt: skip
 # What runs in Slicer's process, of layers that are above it in the street for other reasons, may use these only.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,12 +21,28 @@ from VoxelAdvSegLib.data.organs import Organ, same_name
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import BundleError, VoxelAdvSegError
 from VoxelAdvSegLib.methods.adversary import make_discriminator, make_fusion
+from VoxelAdvSegLib.model_folder import (
+    ABOUT,
+    CARD,
+    FORMAT,
+    WEIGHTS,
+    check_model,
+    check_safetensors,
+    damaged,
+    sealed,
+    sha256,
+)
 from VoxelAdvSegLib.networks.discriminator import Discriminator
 from VoxelAdvSegLib.networks.vnet import VNet
 
-FORMAT = 1
-MODEL = "model.json"
-CARD = "README.md"
+OPPONENT = "discriminator"  # weights of the training's own discriminator
+JUDGE = "post_discriminator"  # of the one that was trained afterwards
+# The largest patch, in voxels, that a model may ask memory for: 512 x 512 x 512.
+MOST_PATCH_VOXELS = 2**27
+LONGEST_NAME = 1000
+# What comes of a description whose values are of another kind than they should be.
+DAMAGE = (LookupError, TypeError, ArithmeticError, ValueError, AttributeError, RuntimeError)
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,8 @@ class Bundle:
     """A trained model as read from disk.
 
     segmenter: the name of the network to segment with (student or teacher); weights: by name of
-    network; provenance: facts of the training, without anything that names a patient.
+    network; provenance: facts of the training, without anything that names a patient; quality: what
+    inference.quality reads to say how good a segmentation probably is, None for a model without.
     """
 
     organs: tuple[Organ, ...]
@@ -43,6 +60,7 @@ class Bundle:
     segmenter: str
     weights: Mapping[str, Mapping[str, Tensor]]
     provenance: Mapping[str, Any]
+    quality: Mapping[str, Any] | None = None
 
     def network(self, name: str | None = None) -> VNet:
         """A V-Net with the weights of `name` (default: the segmenter), in evaluation mode."""
@@ -50,14 +68,20 @@ class Bundle:
         network.load_state_dict(dict(self.weights[name or self.segmenter]))
         return network.eval()
 
-    def discriminator(self) -> Discriminator | None:
-        """The discriminator with its fusion, in evaluation mode; None for a model without."""
-        if "discriminator" not in self.weights:
+    def discriminator(self, name: str | None = None) -> Discriminator | None:
+        """A discriminator with its fusion, in evaluation mode; None for a model without.
+
+        name: JUDGE, trained afterwards on features that no longer moved, or OPPONENT, the training's own;
+        None: the first of these that there is.
+        """
+        if name is None:
+            name = JUDGE if JUDGE in self.weights else OPPONENT
+        if name not in self.weights:
             return None
         assert self.config.network.filters is not None
         fusion = make_fusion(self.config, self.config.network.filters)
         discriminator = make_discriminator(self.config, len(self.organs) + 1, fusion)
-        discriminator.load_state_dict(dict(self.weights["discriminator"]))
+        discriminator.load_state_dict(dict(self.weights[name]))
         return discriminator.eval()
 
 
@@ -74,9 +98,9 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> None:
     partial.mkdir(parents=True)
     checksums = {}
     for name, weights in bundle.weights.items():
-        file = partial / f"{name}.safetensors"
+        file = partial / f"{name}{WEIGHTS}"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}, file)
-        checksums[file.name] = _checksum(file)
+        checksums[file.name] = sha256(file)
     about = {
         "format": FORMAT,
         "version": __version__,
@@ -90,9 +114,11 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> None:
         "preprocessing": bundle.recipe.to_dict(),
         "config": to_dict(bundle.config),
         "provenance": dict(bundle.provenance),
+        "quality": None if bundle.quality is None else dict(bundle.quality),
         "sha256": checksums,
     }  # fmt: skip
-    (partial / MODEL).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(sealed(json.loads(json.dumps(about))), indent=1, ensure_ascii=False)
+    (partial / ABOUT).write_text(text, encoding="utf-8")
     (partial / CARD).write_text(card, encoding="utf-8")
     old = folder.with_name(f".{folder.name}.old")
     _remove(old)
@@ -104,35 +130,19 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> None:
 
 def read_bundle(folder: Path) -> Bundle:
     """Raises BundleError when the folder is no model, was altered, or is of another version."""
-    about = _read_about(folder)
-    weights: dict[str, dict[str, Tensor]] = {}
-    for name, checksum in about["sha256"].items():
-        file = folder / name
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise _damaged(folder, f"a weights file called {name}")
-        if not file.is_file():
-            raise _damaged(folder, f"{name} is missing")
-        if _checksum(file) != checksum:
-            raise _damaged(folder, f"{name} is not the file that was saved (its checksum differs)")
-        try:
-            weights[name.removesuffix(".safetensors")] = load_file(file)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise _damaged(folder, f"{name}: {error}") from error
+    about = check_model(folder)
+    shapes = {name: check_safetensors(folder / name) for name in about["sha256"]}
     try:
-        bundle = Bundle(
-            organs=tuple(
-                Organ(o["name"], o["value"], tuple(o["color_rgb"]), o["terminology"]) for o in about["organs"]
-            ),
-            recipe=Recipe.from_dict(about["preprocessing"]),
-            config=from_dict(about["config"]),
-            segmenter=about["segmenter"],
-            weights=weights,
-            provenance=about["provenance"],
-        )
+        organs = tuple(_organ(fields) for fields in about["organs"])
+        config = from_dict(about["config"])
+        _check_size(config, len(organs), {n.removesuffix(WEIGHTS): s for n, s in shapes.items()}, about["segmenter"])
+        recipe = Recipe.from_dict(about["preprocessing"])
+        weights = {name.removesuffix(WEIGHTS): load_file(folder / name) for name in shapes}
+        bundle = Bundle(organs, recipe, config, about["segmenter"], weights, about["provenance"], about.get("quality"))
         bundle.network()
         return bundle
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+    except (*DAMAGE, SafetensorError, OSError) as error:
+        raise damaged(folder, f"{type(error).__name__}: {error}"[:300]) from error
     except VoxelAdvSegError as error:
         raise BundleError(
             "the model has a setting that this version does not know", file=folder,
@@ -140,6 +150,31 @@ def read_bundle(folder: Path) -> Bundle:
             found=f"{error.what} (VoxelAdvSeg {about.get('version')})",
             do="use the version that made it, or train the model anew",
         ) from error  # fmt: skip
+
+
+def _organ(fields: Mapping[str, Any]) -> Organ:
+    """Raises ValueError, TypeError or KeyError for one that cannot be."""
+    name, value, color = fields["name"], fields["value"], tuple(fields["color_rgb"])
+    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and type(value) is int and 0 < value <= 255):
+        raise ValueError(f"an organ called {str(name)[:100]!r} of value {value!r}")
+    if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
+        raise ValueError(f"a color of {color}")
+    return Organ(name, value, color, str(fields["terminology"])[:LONGEST_NAME])
+
+
+def _check_size(config: Config, organs: int, found: Mapping[str, Shapes], segmenter: str) -> None:
+    """Raises ValueError unless the weights found are those of the configuration. Takes no memory for them."""
+    patch, filters = config.patches.patch, config.network.filters
+    if patch is None or filters is None or math.prod(patch) > MOST_PATCH_VOXELS:
+        raise ValueError(f"patches of {patch} voxels, {filters} filters")
+    with torch.device("meta"):  # shapes without memory
+        made: dict[str, torch.nn.Module] = {name: make_network(config, organs + 1) for name in {segmenter, *found}}
+        for name in {OPPONENT, JUDGE} & set(found):
+            made[name] = make_discriminator(config, organs + 1, make_fusion(config, filters))
+    for name, network in made.items():
+        expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        if different := sorted(key for key, _ in expected.items() ^ found[name].items()):
+            raise ValueError(f"{name} has other weights than the settings say, beginning with {different[0][:100]}")
 
 
 def start_from(network: VNet, organs: Sequence[Organ], bundle: Bundle) -> list[str]:
@@ -175,48 +210,6 @@ def start_from(network: VNet, organs: Sequence[Organ], bundle: Bundle) -> list[s
                 elif name == "head.bias":
                     new.append(organ.name)
     return new
-
-
-def _read_about(folder: Path) -> dict[str, Any]:
-    file = folder / MODEL
-    if not file.is_file():
-        raise BundleError(
-            "there is no model", file=folder, expected=f"a run folder, or a model folder with {MODEL}",
-            found="a folder without it" if folder.is_dir() else "no such folder", do="check the path after --model",
-        )  # fmt: skip
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        found = about["format"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise _damaged(folder, f"{MODEL}: {error}") from error
-    if found != FORMAT:
-        raise BundleError(
-            "the model is from another version", file=folder,
-            expected=f"format {FORMAT} (VoxelAdvSeg {__version__})",
-            found=f"format {found} (VoxelAdvSeg {about.get('version', '?')})",
-            do="update VoxelAdvSeg, or train the model anew",
-        )  # fmt: skip
-    missing = {"sha256", "organs", "preprocessing", "config", "segmenter", "provenance"} - set(about)
-    if missing:
-        raise _damaged(folder, f"{MODEL} lacks {', '.join(sorted(missing))}")
-    if not isinstance(about["sha256"], dict):
-        raise _damaged(folder, f"{MODEL} has no table of weights files")
-    return about
-
-
-def _damaged(folder: Path, found: str) -> BundleError:
-    return BundleError(
-        "the model is damaged", file=folder, expected="the files as they were saved", found=found,
-        do="copy the model folder again, or train the model anew",
-    )  # fmt: skip
-
-
-def _checksum(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _remove(folder: Path) -> None:

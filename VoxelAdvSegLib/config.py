@@ -57,6 +57,7 @@ class Patches:
 class Network:
     filters: int | None = 16  # benchmark
     norm: str = "batch"  # batch | instance | group | none
+    sync_batch_norm: bool = True  # batch norm over the patches of all processes, as one process would have it
     dropout: bool = True
     init_output_prior: bool = False  # row 64
 
@@ -203,11 +204,16 @@ class Training:
     amp: str = "auto"  # row 58: auto | bf16 | fp16 | off
     eval_model: str = "student"  # row 62: student | teacher
     bn_recalibrate: int = 0  # row 65
+    quality: bool = True  # a second phase learns how good a segmentation probably is (method.md 4.4)
     checkpoint: str = "last"  # row 63: last | best
     checkpoint_every: int | None = None  # steps; None: a twentieth of the run
     validate_every: int | None = None  # steps; None: a tenth of the run
     validation_cases: int = 10  # cases scored during training; all of them count at the end
     preview_every: int | None = None  # steps; None: a twentieth of the run
+    # Less memory for the same patches; None: planned (docs/memory.md).
+    recompute: bool | None = None  # blocks are computed again on the way back: the same result, a third more time
+    accumulate: int | None = None  # parts of a batch one after the other, their gradients averaged
+    memory_gb: float | None = None  # to plan for; None: what is free on the device
     gradient_ratio_every: int = 100  # steps; 0 switches the measurement off
 
 
@@ -309,6 +315,8 @@ def _check_together(config: Config) -> None:
         problem = "adv_weight_mode=balanced", "gradient_ratio_every > 0, for it follows that measurement"
     elif consistency.teacher_buffers == "own" and consistency.teacher_norm == "buffers":
         problem = "teacher_buffers=own", "teacher_norm=batch, or nothing ever fills the buffers"
+    elif (config.training.accumulate or 1) > 1 and config.adversarial.disc_steps > 1:
+        problem = "disc_steps=2", "accumulate=1: with parts, every player moves once a step"
     elif features.feature_on_unlabeled and features.feature_pairing == "same_voxel":
         problem = "feature_on_unlabeled=true", "another feature_pairing: the target is a labeled voxel"
     elif features.feature_on_unlabeled and not features.feature_cross_sample:

@@ -1,4 +1,7 @@
-"""One function per equation of the paper; all in fp32 or better."""
+"""One function per equation of the paper; all in fp32 or better.
+
+What is pooled over the batch is pooled over the processes of the training (networks/joint.py).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from VoxelAdvSegLib.networks.joint import joint_sum
 
 DICE_EPS = 1e-5  # row 51
 NORM_EPS = 1e-8  # method.md 1.4
@@ -55,22 +60,28 @@ def dice_loss(
     truth = torch.zeros_like(probabilities).scatter_(1, label.clamp_min(0)[:, None], keep)[:, 1:]
     guess = probabilities[:, 1:] * keep
     axes = (0, 2, 3, 4) if pool == "batch" else (2, 3, 4)
-    overlap = (truth * guess).sum(axes)
-    if denominator == "squared":
-        size = guess.square().sum(axes) + truth.sum(axes)
-    else:
-        size = guess.sum(axes) + truth.sum(axes)
-    loss = 1 - (2 * overlap + DICE_EPS) / (size + DICE_EPS)
+    sizes = guess.square() if denominator == "squared" else guess
     # A patch without a voxel that counts (unlabeled, pooled by sample) has no Dice of either kind.
-    present = (truth if absent == "skip" else keep.expand_as(truth)).sum(axes) > 0
-    return (loss * present).sum() / present.sum().clamp_min(1)
+    seen = truth if absent == "skip" else keep.expand_as(truth)
+    sums = torch.stack([(truth * guess).sum(axes), sizes.sum(axes) + truth.sum(axes), seen.sum(axes)])
+    overlap, size, there = joint_sum(sums) if pool == "batch" else sums
+    loss = 1 - (2 * overlap + DICE_EPS) / (size + DICE_EPS)
+    present = (there > 0).to(loss.dtype)
+    return joint_mean((loss * present).sum(), present.sum(), pool != "batch")
 
 
 def cross_entropy(logits: Tensor, label: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the voxels that count (row 54); 0 when none does."""
     target = label if valid is None else torch.where(valid, label, -1)
     total = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum")
-    return total / (target >= 0).sum().clamp_min(1)
+    return joint_mean(total, (target >= 0).sum())
+
+
+def joint_mean(total: Tensor, count: Tensor, apart: bool = True) -> Tensor:
+    """Total over count, 0 where nothing counts; apart: each process has its own part of both."""
+    if apart:
+        total, count = joint_sum(torch.stack([total, count.to(total.dtype)]))
+    return total / count.clamp_min(1)
 
 
 def consistency(student: Tensor, teacher: Tensor, kind: str = "mse", valid: Tensor | None = None) -> Tensor:
@@ -90,7 +101,7 @@ def consistency(student: Tensor, teacher: Tensor, kind: str = "mse", valid: Tens
         )
     if valid is None:
         return distance.mean()
-    return (distance * valid).sum() / valid.sum().clamp_min(1)
+    return joint_mean((distance * valid).sum(), valid.sum())
 
 
 def class_mean(values: Tensor, weights: Tensor) -> Tensor:

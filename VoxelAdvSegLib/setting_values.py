@@ -54,10 +54,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "window_weight": ("constant", "gaussian"),
 }
 POSITIVE = """
-    spacing_mm shape patch batch_labeled filters steps minutes checkpoint_every validate_every preview_every
-    feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class stride ema_every lr disc_lr
-    consistency_quantum copy_paste_box disc_steps disc_hidden_layers min_class_voxels grad_clip
-    uamt_passes lger_blocks lger_points opponent_lr duwm_passes cvrl_voxels cvrl_queue
+    spacing_mm shape patch batch_labeled filters steps minutes accumulate memory_gb checkpoint_every
+    validate_every preview_every feature_dim disc_voxels_per_class disc_points_max feature_voxels_per_class
+    stride ema_every lr disc_lr consistency_quantum copy_paste_box disc_steps disc_hidden_layers
+    min_class_voxels grad_clip uamt_passes lger_blocks lger_points opponent_lr duwm_passes cvrl_voxels
+    cvrl_queue
 """.split()
 NOT_NEGATIVE = """
     ce_weight pseudo_weight adv_weight adv_balance_target adv_seam_margin disc_input_noise pseudo_erosion
@@ -66,6 +67,13 @@ NOT_NEGATIVE = """
     sassnet_adv_weight dtc_weight lger_weight mcnet_weight dap_adv_weight_labeled dap_adv_weight_unlabeled
     dap_self_weight cvrl_weight
 """.split()
+# Beyond these no computer follows: what asks for more is a slip of the hand, or a hostile file.
+LARGEST = {
+    "filters": 256, "patch": 1024, "shape": 4096, "batch_labeled": 1024, "feature_dim": 4096, "disc_hidden_layers": 64,
+    "disc_steps": 1000, "uamt_passes": 1000, "duwm_passes": 1000, "lger_blocks": 1000, "cvrl_queue": 10**7,
+    "disc_voxels_per_class": 10**7, "disc_points_max": 10**7, "feature_voxels_per_class": 10**7, "cvrl_voxels": 10**7,
+    "lger_points": 10**7, "steps": 10**9,
+}  # fmt: skip
 FRACTIONS = """
     foreground_patches copy_paste_box copy_paste_warmup adv_start adv_ramp disc_start pseudo_threshold
     pseudo_quantile pseudo_rampup consistency_rampup ema_decay overlap disc_acc_ceiling disc_label_smoothing
@@ -134,6 +142,8 @@ def check(name: str, value: Any) -> Any:
         problem = " | ".join(CHOICES[name])
     elif name in POSITIVE and any(n is not None and not n > 0 for n in numbers):
         problem = "more than 0"
+    elif name in LARGEST and any(n is not None and n > LARGEST[name] for n in numbers):
+        problem = f"at most {LARGEST[name]}"
     elif name in NOT_NEGATIVE and any(n is not None and n < 0 for n in numbers):
         problem = "0 or more"
     elif name in FRACTIONS and any(n is not None and not 0 <= n <= 1 for n in numbers):

@@ -104,3 +104,20 @@ def test_headers_are_read_one_at_a_time(case: LabeledCase, tmp_path: Path, monke
     cases = [UnlabeledCase(f"case {number}", case.image) for number in range(8)]
     assert len(prepare_unlabeled(cases, RECIPE, tmp_path / "cache")) == 8
     assert len(together) >= 8 and max(together) == 1
+
+
+def test_scans_that_an_earlier_run_has_prepared_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cases = [UnlabeledCase("a", tmp_path / "a.nii.gz")]
+    sitk.WriteImage(
+        sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(5, 6, 7)).astype("f4")), cases[0].image
+    )
+    recipe = Recipe(orient=False, spacing_xyz_mm=None, intensity="scan")
+    first, second = tmp_path / "first" / "cache", tmp_path / "second" / "cache"
+    before = prepare_unlabeled(cases, recipe, first)
+    monkeypatch.setattr("VoxelAdvSegLib.data.cache.read_volume", lambda path: pytest.fail("read again"))
+    again = prepare_unlabeled(cases, recipe, second, earlier=[tmp_path / "none", first])
+    assert np.array_equal(before[0].image, again[0].image)
+    # The earlier run may be deleted.
+    for file in first.iterdir():
+        file.unlink()
+    assert np.array_equal(prepare_unlabeled(cases, recipe, second)[0].image, again[0].image)

@@ -97,8 +97,8 @@ def test_two_series_in_a_folder_are_named(tmp_path):
     write_slice(tmp_path, 9, (0, 0, 0), SeriesInstanceUID=generate_uid(), SeriesDescription="Scout")
     with pytest.raises(InputError, match="2 DICOM series") as refused:
         read_volume(tmp_path)
-    assert "CT 3 Thorax (4 files" in refused.value.found
-    assert "CT 3 Scout (1 files" in refused.value.found
+    assert "CT 3 (4 files" in refused.value.found
+    assert "CT 3 (1 files" in refused.value.found
 
 
 def test_other_objects_and_files_of_the_study_do_not_disturb(tmp_path):

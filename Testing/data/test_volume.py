@@ -147,7 +147,7 @@ BAD = {
     "damaged nii.gz": (damaged_gzip, "cut short"),
     "short nii in a whole gz": (short_content, "cut short"),
     "cut nrrd": (lambda d: cut(write(d / "a.nrrd"), 0.9), "cannot be read"),
-    "cut mha": (lambda d: cut(write(d / "a.mha"), 0.9), "cannot be read"),
+    "cut mha": (lambda d: cut(write(d / "a.mha"), 0.9), "cut short"),
     "cut img": (lambda d: cut(write(d / "a.img"), 0.9), "cut short"),
     "cut gipl": (lambda d: cut(write(d / "a.gipl", noise()), 0.5), "cut short"),
     "cut vtk": (lambda d: cut(write(d / "a.vtk", noise()), 0.5), "cut short"),

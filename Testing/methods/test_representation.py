@@ -22,6 +22,10 @@ def with_unlabeled(label):
     return torch.cat([label, torch.full_like(label, -1)])
 
 
+def positions(pairs, student_label, teacher_label):
+    return [drawn.positions for drawn in pairs.draw(student_label, teacher_label)]
+
+
 def layers(norm="batch", seed=0):
     torch.manual_seed(seed)
     student = FeatureLayer(FeatureFusion([5], 16), 16, norm)
@@ -34,7 +38,7 @@ def features(patches=4, seed=0):
 
 def test_both_of_a_pair_have_the_same_class():
     label = labels()
-    first, second = FeaturePairs(Representation(), 3, 16).draw(with_unlabeled(label), label)
+    first, second = positions(FeaturePairs(Representation(), 3, 16), with_unlabeled(label), label)
     assert first.shape == second.shape == (3, 256)
     expected = torch.arange(3)[:, None].expand(3, 256)
     assert torch.equal(with_unlabeled(label).flatten()[first], expected)
@@ -44,11 +48,11 @@ def test_both_of_a_pair_have_the_same_class():
 
 def test_pairs_within_and_across_patches():
     label = labels()
-    first, second = FeaturePairs(Representation(), 3, 16).draw(with_unlabeled(label), label)
+    first, second = positions(FeaturePairs(Representation(), 3, 16), with_unlabeled(label), label)
     same = (first // VOXELS == second // VOXELS).float().mean().item()
     assert same == pytest.approx(0.5, abs=0.1)
     alone = Representation(feature_cross_sample=False)
-    first, second = FeaturePairs(alone, 3, 16).draw(with_unlabeled(label), label)
+    first, second = positions(FeaturePairs(alone, 3, 16), with_unlabeled(label), label)
     assert torch.equal(first // VOXELS, second // VOXELS)
     assert torch.equal(with_unlabeled(label).flatten()[first], label.flatten()[second])
     assert (first != second).float().mean() > 0.9
@@ -60,11 +64,11 @@ def test_pairs_of_mixed_patches_find_their_source():
     box = torch.rand(SHAPE) < 0.5
     mixed = torch.cat([torch.where(box, -1, label), torch.where(box, label, -1)])
     same = Representation(feature_pairing="same_voxel")
-    first, second = FeaturePairs(same, 3, 16).draw(mixed, label)
+    first, second = positions(FeaturePairs(same, 3, 16), mixed, label)
     assert torch.equal(mixed.flatten()[first], label.flatten()[second])
     assert torch.equal(first % (2 * VOXELS), second)
     alone = Representation(feature_cross_sample=False)
-    first, second = FeaturePairs(alone, 3, 16).draw(mixed, label)
+    first, second = positions(FeaturePairs(alone, 3, 16), mixed, label)
     assert torch.equal(mixed.flatten()[first], label.flatten()[second])
     assert torch.equal(first // VOXELS % 2, second // VOXELS)
 
@@ -73,10 +77,10 @@ def test_rare_and_absent_classes_take_no_part():
     label = torch.zeros(2, *SHAPE, dtype=torch.long)
     label[0].flatten()[:16] = 1
     label[1].flatten()[:15] = 2  # one voxel short; class 3 is absent
-    first, _ = FeaturePairs(Representation(), 4, 16).draw(label, label)
+    first, _ = positions(FeaturePairs(Representation(), 4, 16), label, label)
     assert label.flatten()[first].unique().tolist() == [0, 1]
     without = Representation(feature_include_background=False)
-    first, _ = FeaturePairs(without, 4, 16).draw(label, label)
+    first, _ = positions(FeaturePairs(without, 4, 16), label, label)
     assert label.flatten()[first].unique().tolist() == [1]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from Testing.project.conftest import id_of, write_prediction
 from Testing.project.test_models import add_run
 from VoxelAdvSegLib.jobs.interpreter import Interpreter
 from VoxelAdvSegLib.jobs.protocol import CONTROL
-from VoxelAdvSegLib.panel.segment_section import SegmentSection
+from VoxelAdvSegLib.panel.case_rows import quality_cell
+from VoxelAdvSegLib.panel.segment_section import SegmentSection, _quality, _warning
 
 SECTION = SegmentSection
 SURFACE = "Closed surface"  # Slicer's name of the representation
@@ -148,3 +150,54 @@ def test_the_map_stays_over_the_slices_from_case_to_case(section, workbench, ui,
 def foregrounds():
     nodes = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     return {node.GetForegroundVolumeID() for node in nodes}
+
+
+SAID = {
+    "predicted_dice": {"liver": {"value": 0.8312, "low": 0.7, "high": 0.9}},
+    "predicted_dice_mean": {"value": 0.8312, "low": 0.7, "high": 0.9}, "novelty": 0.4, "unlike_training": False,
+    "warning": "", "need": 0.17, "why": "liver has an unsure boundary.",
+}  # fmt: skip
+FOREIGN = {**SAID, "novelty": 1.7, "unlike_training": True, "warning": "This scan is unlike anything in training."}
+REFUSED = {**SAID, "predicted_dice": None, "predicted_dice_mean": None, "warning": "That takes at least 8."}
+
+
+class _Result:
+    def __init__(self, assessment):
+        self.assessment = assessment
+
+
+@pytest.mark.parametrize(
+    ("assessment", "text", "tip", "icon", "warning"),
+    [
+        (SAID, "0.83 (0.70-0.90)", "unsure boundary", "", ""),
+        (FOREIGN, "0.83 (0.70-0.90)", "unsure boundary", "warning", "unlike anything in training"),
+        (REFUSED, "-", "at least 8", "", "at least 8"),
+        (None, "-", "has not learned", "", ""),
+    ],
+)
+def test_the_probable_dice_stands_beside_the_organ_or_why_there_is_none(assessment, text, tip, icon, warning):
+    cell = _quality(_Result(assessment), "liver")
+    assert cell.text == text and tip in cell.tip and cell.icon == icon
+    assert warning in _warning(_Result(assessment)) and bool(warning) == bool(_warning(_Result(assessment)))
+
+
+def test_the_case_table_shows_the_probable_dice_or_the_certainty(project):
+    case = project.case(id_of(project, "Aorta"))
+    assert quality_cell(case).text == "" and quality_cell(case).order == (-1,)
+    sure = replace(case, score=0.62, reason="pale")
+    assert quality_cell(sure).text == "0.62" and quality_cell(sure).tip == "pale"
+    known = replace(sure, predicted=(0.81, 0.7, 0.9))
+    assert quality_cell(known).text == "0.81 (0.70-0.90)" and quality_cell(known).order == (810,)
+    assert quality_cell(replace(known, unlike=True)).icon == "warning"
+
+
+def test_the_trainings_own_map_is_asked_for_by_its_box(section, workbench, ui, project, model_folder, segmented):
+    add_run(project, model_folder)
+    workbench.notify("models")
+    ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
+    ui.volumeSelector.setCurrentNode(slicer.util.loadVolume(str(project.case(id_of(project, "Aorta")).image)))
+    for wanted in (False, True):
+        ui.trainingMapCheckBox.checked = wanted
+        ui.segmentButton.click()
+        assert workbench.segmenting.order.request.training_map is wanted
+        segmented()

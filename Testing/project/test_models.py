@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from Testing.project.conftest import BOTH, write_prediction, write_segments
-from VoxelAdvSegLib import bundle as bundle_module
 from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, write_bundle
 from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.data.organs import organs_of
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import BundleError, ProjectError
-from VoxelAdvSegLib.project import model_file
-from VoxelAdvSegLib.project.model_file import check_safetensors
+from VoxelAdvSegLib.model_folder import LARGEST_TEXT, check_safetensors, sealed
 
 RUN = "20261125-101500"
 
@@ -185,7 +183,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, project, real_model):
     refused(project, write_zip(tmp_path / "b.zip", contents, zipfile.ZIP_DEFLATED), "exported here")
     many = {**members(real_model), **{f"n{i}.safetensors": b"" for i in range(50)}}
     refused(project, write_zip(tmp_path / "m.zip", many), "exported here")
-    large = {**members(real_model), "README.md": np.random.default_rng(0).bytes(model_file.LARGEST_TEXT + 1)}
+    large = {**members(real_model), "README.md": np.random.default_rng(0).bytes(LARGEST_TEXT + 1)}
     refused(project, write_zip(tmp_path / "t.zip", large), "exported here")
 
 
@@ -231,19 +229,19 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path, project, real_mode
     contents = members(real_model)
     about = json.loads(contents["model.json"])
     change(about)
-    contents["model.json"] = json.dumps(about).encode()
+    contents["model.json"] = json.dumps(sealed(about)).encode()
     refused(project, write_zip(tmp_path / "m.zip", contents), "damaged")
 
 
 def test_a_newer_format_is_refused_with_both_versions(tmp_path, project, real_model):
     contents = members(real_model)
-    about = {**json.loads(contents["model.json"]), "format": 2, "version": "7.5"}
+    about = {**json.loads(contents["model.json"]), "format": 3, "version": "7.5"}
     contents["model.json"] = json.dumps(about).encode()
     file = write_zip(tmp_path / "m.zip", contents)
     with pytest.raises(BundleError, match="another version") as caught:
         project.import_model(file)
     assert "7.5" in caught.value.found
-    assert "format 1" in caught.value.expected
+    assert "format 2" in caught.value.expected
     assert project.models() == ()
 
 
@@ -316,12 +314,6 @@ def test_weights_files_that_can_be_pass(tmp_path, real_model):
     check_safetensors(file)
 
 
-def test_the_format_is_the_librarys():
-    assert model_file.MODEL_FORMAT == bundle_module.FORMAT
-    assert model_file.ABOUT == bundle_module.MODEL
-    assert model_file.CARD == bundle_module.CARD
-
-
 def test_a_damaged_model_is_listed_with_its_problem(project, trained):
     (project.path / trained / "model" / "model.json").write_text("{")
     (model,) = project.models()
@@ -357,7 +349,7 @@ def test_a_model_that_nothing_needs_goes_at_once(tmp_path, project, trained, rea
     about = json.loads((other / "model.json").read_text())
     renamed = {name.replace("student", "teacher"): checksum for name, checksum in about["sha256"].items()}
     (other / "student.safetensors").rename(other / "teacher.safetensors")
-    (other / "model.json").write_text(json.dumps({**about, "sha256": renamed}))
+    (other / "model.json").write_text(json.dumps(sealed({**about, "sha256": renamed})))
     imported = project.import_model(other, "other")
     project.delete_model(imported.id)
     assert [model.id for model in project.models()] == [trained]

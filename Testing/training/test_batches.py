@@ -1,5 +1,7 @@
 """Patches of a step: cut exactly, label on its image, the same whenever a step is asked for."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -151,3 +153,34 @@ def test_a_case_without_organs_gives_patches_too():
     empty = LabeledArrays("e", noise(20, 20, 20), np.zeros((20, 20, 20), np.uint8), "e")
     alone = Batches([empty], [], made.plan, 1.0, 0, CPU)
     assert alone.at(0, 2, 2).labeled.shape == (2, 1, 16, 16, 16)
+
+
+def test_what_is_cut_ahead_changes_nothing():
+    """A run asks step after step; one that skips, goes back or asks for other numbers gets the same patches."""
+    made, plain = batches(), batches()
+    for asked in ((0, 2, 2), (1, 2, 2), (2, 2, 2), (3, 3, 0), (9, 2, 2), (9, 2, 2), (0, 2, 2)):
+        batch, expected = made.at(*asked), plain.cut_at(*asked)
+        for name in ("labeled", "label", "unlabeled", "labeled_case"):
+            assert torch.equal(getattr(batch, name), getattr(expected, name))
+
+
+def test_the_next_steps_patches_are_cut_while_a_step_is_taken(monkeypatch):
+    made = batches()
+    cut = []
+    plain = made.cut_at
+    main = threading.main_thread()
+    monkeypatch.setattr(made, "cut_at", lambda *a: cut.append((a[0], threading.current_thread() is main)) or plain(*a))
+    for step in range(3):
+        made.at(step, 2, 2)
+    made.close()
+    assert cut == [(0, True), (1, False), (2, False), (3, False)]
+
+
+def test_a_failure_of_the_patches_comes_up_where_they_are_asked_for(monkeypatch):
+    made = batches()
+    made.at(0, 2, 2)
+    plain = made.cut_at
+    monkeypatch.setattr(made, "cut_at", lambda *asked: plain(*asked) if asked[0] < 2 else 1 / 0)
+    made.at(1, 2, 2)
+    with pytest.raises(ZeroDivisionError):
+        made.at(2, 2, 2)

@@ -10,6 +10,7 @@ from torch import nn
 from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.methods.contract import Batch, Player, Term, Turn
+from VoxelAdvSegLib.methods.supervised import Supervised
 from VoxelAdvSegLib.methods.voxel_adversarial import VoxelAdversarial
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.training.loop import take_step
@@ -145,3 +146,32 @@ def test_scaling_changes_nothing_but_overflow():
     assert scaled_losses == pytest.approx(losses, rel=1e-5)
     for name in tensors:
         torch.testing.assert_close(scaled[name], tensors[name], rtol=1e-4, atol=1e-6)
+
+
+def test_parts_of_a_batch_give_its_gradient_where_patches_are_alone():
+    """Cross-entropy of equally many voxels and no batch norm: the mean of the parts is the whole."""
+    config = resolve("auto", {"filters": 4, "patch": [32, 16, 16], "optimizer": "sgd", "method": "supervised",
+                              "norm": "group", "batch_labeled": 2, "batch_unlabeled": 2, "steps": 10,
+                              "dice_pool": "sample", "copy_paste": "none", "gradient_ratio_every": 0})  # fmt: skip
+    torch.manual_seed(0)
+    network = VNet(1, 2, 4, "group", dropout=False)
+    images = torch.randn(4, 1, 16, 16, 32)
+    label = (images[:, 0] > 0).long()
+    batch = Batch(images, label, images[:0], torch.arange(4))
+    results = {}
+    for parts in (1, 2, 4):
+        made = Supervised(config, copy.deepcopy(network), 2, 10, 4)
+        report = take_step(made, batch, 0, 10, 0, NO_SCALER, parts=parts)
+        results[parts] = [*made.student.parameters(), report.terms["student"]["dice"]]
+    for parts in (2, 4):
+        for a, b in zip(results[1], results[parts], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(results[1][0], next(network.parameters()))
+
+
+def test_players_move_once_after_the_last_part():
+    duel = Duel()
+    report = take_step(duel, Batch(*(torch.zeros(4) for _ in range(4))), 5, 10, 0, NO_SCALER, parts=2)
+    # up: 3 - .1 * 12 as without parts; down meets the old up: 2 - .5 * 3 = .5
+    assert duel.after == [(5, pytest.approx(1.8), pytest.approx(0.5))]
+    assert report.terms["student"]["f"].item() == 9 and report.lr == {"student": 0.1, "rival": 0.5}

@@ -14,10 +14,12 @@ import torch
 
 from Testing.training.conftest import TINY, write_manifest, write_scan
 from VoxelAdvSegLib.bundle import read_bundle
+from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.data.manifest import UnlabeledCase, read_manifest
 from VoxelAdvSegLib.errors import BundleError, InputError, RunError
 from VoxelAdvSegLib.inference.segment import Segmenter
 from VoxelAdvSegLib.training.checkpoint import read_tensors
+from VoxelAdvSegLib.training.course import Course
 from VoxelAdvSegLib.training.events import read_events
 from VoxelAdvSegLib.training.session import Request, train
 
@@ -44,7 +46,7 @@ def test_a_run_leaves_model_diary_previews_and_checkpoints(tiny_data: Path, tmp_
     assert outcome.reason == "finished" and outcome.step == 12
     assert set(outcome.dice) == {"ball", "pebble", "mean"}
     bundle = read_bundle(run / "model")
-    assert set(bundle.weights) == {"student", "teacher", "discriminator"}
+    assert set(bundle.weights) == {"student", "teacher", "discriminator", "post_discriminator"}
     assert [organ.name for organ in bundle.organs] == ["ball", "pebble"]
     kinds = [event["type"] for event in events_of(run)]
     assert kinds[0] == "start" and kinds[-1] == "end" and {"step", "validation", "preview", "checkpoint"} <= set(kinds)
@@ -197,7 +199,7 @@ def test_terms_switched_off_build_nothing(tiny_data: Path, tmp_path: Path):
     )
     train(Request(tiny_data, tmp_path / "run", overrides=off))
     assert {name.split(".")[1] for name in tensors_of(tmp_path / "run") if name.startswith("network.")} == {"student"}
-    assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student"}
+    assert set(read_bundle(tmp_path / "run" / "model").weights) == {"student", "post_discriminator"}
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tiny_data: Path, tmp_path: Path):
@@ -251,4 +253,25 @@ def test_an_altered_or_newer_model_is_refused(tiny_data: Path, tmp_path: Path):
     (model / "model.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(BundleError) as caught:
         Segmenter.open(model, "cpu")
-    assert "format 99" in str(caught.value) and "format 1" in str(caught.value)
+    assert "format 99" in str(caught.value) and "format 2" in str(caught.value)
+
+
+def test_the_first_preview_comes_early():
+    """Before the first twentieth: after a hundredth of the steps, and after half a minute whatever the steps."""
+    unused = dict.fromkeys(
+        ("folder", "recipe", "organs", "method", "batches", "labeled", "unlabeled", "validation", "device", "tell")
+    )
+    course = Course(config=resolve("auto", {}), **unused)  # type: ignore[arg-type]
+    course._waits = True
+    course.progress.total = 2000
+
+    def due(step: int, seconds: float) -> bool:
+        course.progress.step, course.began = step, time.monotonic() - seconds
+        return course._preview_is_due()
+
+    assert [step for step in range(1, 301) if due(step, 0)] == [20, 100, 200, 300]
+    assert due(7, 31) and not due(7, 29)
+    course._waits = False  # one was shown
+    assert not due(7, 31) and due(20, 31)
+    course.config = resolve("auto", {"preview_every": 50})  # as a person has set it
+    assert [step for step in range(1, 120) if due(step, 60)] == [50, 100]

@@ -19,9 +19,8 @@ from VoxelAdvSegLib.benchmark.harness import END_WITH_PARENT
 from VoxelAdvSegLib.benchmark.plan import Run, find_run, not_the_last, read_benchmark
 from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.data.components import keep_largest
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, read_manifest
-from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.data.reading import read_label, read_volume
 from VoxelAdvSegLib.errors import RunError, VoxelAdvSegError
 from VoxelAdvSegLib.evaluation.report import CaseScore, score_case, summarize, write_report
 from VoxelAdvSegLib.inference.output import write_segmentation

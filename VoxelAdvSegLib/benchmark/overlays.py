@@ -12,10 +12,10 @@ import numpy as np
 from VoxelAdvSegLib.benchmark.drawing import INK, needed, new_figure, save
 from VoxelAdvSegLib.benchmark.plan import Benchmark, Run
 from VoxelAdvSegLib.benchmark.tables import Measured
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.volume import Volume, read_volume
+from VoxelAdvSegLib.data.reading import read_label, read_volume
+from VoxelAdvSegLib.data.volume import Volume
 from VoxelAdvSegLib.demo.pictures import View, choose_view, window
 from VoxelAdvSegLib.evaluation.statistics import case_values
 

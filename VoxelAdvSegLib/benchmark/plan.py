@@ -16,7 +16,9 @@ FORMAT = 1
 FILE = "benchmark.json"
 NEVER = 10**9  # steps
 # No checkpoint but the last exists, so none can be chosen; previews of every run would fill the disk.
-QUIET: Mapping[str, Any] = {"checkpoint": "last", "validate_every": NEVER, "preview_every": NEVER}
+QUIET: Mapping[str, Any] = {
+    "checkpoint": "last", "validate_every": NEVER, "preview_every": NEVER, "quality": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from VoxelAdvSegLib.data.manifest import Manifest, manifest_content
-from VoxelAdvSegLib.data.volume import Volume, read_volume
+from VoxelAdvSegLib.data.reading import read_volume
+from VoxelAdvSegLib.data.volume import Volume
 from VoxelAdvSegLib.inference.output import write_map
 from VoxelAdvSegLib.training.run_folder import write_text
 

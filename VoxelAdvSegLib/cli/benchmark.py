@@ -15,9 +15,11 @@ INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parts = parser.add_subparsers(title="parts", metavar="run | report", dest="part", required=True)
+    parts = parser.add_subparsers(title="parts", metavar="run | report | quality | loop", dest="part", required=True)
     _add_run(parts.add_parser("run", help="train and score what is not done yet", allow_abbrev=False))
     _add_report(parts.add_parser("report", help="write tables and figures of what is done", allow_abbrev=False))
+    _add_loop(parts.add_parser("loop", help="simulate rounds of corrections", allow_abbrev=False))
+    _add_quality(parts.add_parser("quality", help="measure how well a model knows its quality", allow_abbrev=False))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +65,79 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_quality(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Holds the predicted Dice against the true one, and faulty scans against good ones, on labeled cases that the "
+        "model was not trained with: half of them calibrate, the others are measured, in 50 random ways."
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="run folder or model folder")
+    parser.add_argument("--data", type=Path, required=True, metavar="M.json", help="manifest of the cases")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="default: validation")
+    parser.add_argument(
+        "--other", type=Path, nargs="*", default=[], metavar="SCAN", help="scans of another kind, to be told from these"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="F.json", help="file for the report")
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda:N (default: auto)")
+
+
+def _add_loop(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Rounds of corrections by a simulated person who knows the labels: the cases that `rank` names, against cases "
+        "drawn at random. The same command goes on where it was interrupted."
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="M.json", help="manifest of the cases")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the simulation")
+    parser.add_argument("--seeds", default="0,1,2", metavar="0,1,2", help="default: 0,1,2")
+    for name, number, about in (
+        ("start", 4, "labeled cases at first"), ("rounds", 5, "rounds of corrections"),
+        ("per-round", 2, "corrections of a round"), ("pool", 20, "cases to choose from"),
+        ("steps", 300, "length of every training"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=number, metavar="N", help=f"{about} (default: {number})")
+    parser.add_argument("--preset", default="auto", help=f"{' | '.join(PRESETS)} (default: auto)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every training")
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda:N (default: auto)")
+
+
+def _loop(arguments: argparse.Namespace) -> int:
+    from VoxelAdvSegLib.benchmark.rounds import Loop, simulate
+
+    loop = Loop(
+        arguments.data, arguments.output.absolute(), arguments.start, arguments.rounds, arguments.per_round,
+        arguments.pool, arguments.steps, arguments.preset, arguments.device, parse_settings(arguments.set),
+    )  # fmt: skip
+    report = simulate(loop, parse_seeds(arguments.seeds), lambda text: print(text, flush=True))
+    print("labeled  rank    random  difference")
+    for number, found in enumerate(report["difference"]):
+        means = [sum(row[number] for row in report["dice"][c]) / len(report["seeds"]) for c in ("rank", "random")]
+        labeled = loop.start + number * loop.per_round
+        print(f"{labeled:7}  {means[0]:.4f}  {means[1]:.4f}  {found['mean']:+.4f} ({found['standard_error']:.4f})")
+    print(f"written to {arguments.output / 'loop.json'}")
+    return 0
+
+
 def run(arguments: argparse.Namespace) -> int:
-    return _report(arguments) if arguments.part == "report" else _run(arguments)
+    parts = {"run": _run, "report": _report, "quality": _quality, "loop": _loop}
+    return parts[arguments.part](arguments)
+
+
+def _quality(arguments: argparse.Namespace) -> int:
+    from VoxelAdvSegLib.benchmark.quality import measure_quality
+    from VoxelAdvSegLib.data.manifest import read_manifest
+    from VoxelAdvSegLib.evaluation.report import check_writable, write_report
+
+    manifest = read_manifest(arguments.data, anywhere=True)
+    check_writable(arguments.output)
+    cache = arguments.output.with_name(f"{arguments.output.stem}_cache")
+    report = measure_quality(
+        arguments.model, manifest, arguments.split, arguments.other, arguments.device, cache,
+        lambda text: print(text, flush=True),
+    )  # fmt: skip
+    write_report(report, arguments.output)
+    for name, value in report.items():
+        print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+    print(f"written to {arguments.output}")
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from VoxelAdvSegLib.cli.progress import Progress
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import ENDINGS, LabeledCase, case_name, read_manifest
 from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.reading import read_label
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES
 from VoxelAdvSegLib.evaluation.report import check_writable, format_report, write_report

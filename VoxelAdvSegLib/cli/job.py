@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from VoxelAdvSegLib import __version__
+from VoxelAdvSegLib.cli.main import reading_apart
 from VoxelAdvSegLib.errors import VoxelAdvSegError
-from VoxelAdvSegLib.jobs.protocol import EVENTS, CompareRequest, Order, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, ProbeRequest, SegmentRequest, TrainRequest, read_order
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
 
@@ -35,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             return _do(folder, order)
         except VoxelAdvSegError as error:
-            print(error, flush=True)
-            _tell(folder, "error", **told(error), sitting=order.sitting)
+            fields = _with_pseudonyms(told(error), folder, order)
+            print(fields["text"], flush=True)
+            _tell(folder, "error", **fields, sitting=order.sitting)
             return FAILED
         except KeyboardInterrupt:
             raise
@@ -56,24 +58,41 @@ def told(error: VoxelAdvSegError) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _with_pseudonyms(fields: dict[str, Any], folder: Path, order: Order) -> dict[str, Any]:
+    """A training's folder names no patient; its key tells the panel of this computer who is meant."""
+    request = order.request
+    if not isinstance(request, TrainRequest):
+        return fields
+    from VoxelAdvSegLib.data.manifest import read_manifest
+    from VoxelAdvSegLib.data.pseudonyms import Pseudonyms
+
+    try:
+        names = Pseudonyms(read_manifest(Path(request.data), problems=[], anywhere=True), folder)
+        names.save(folder, request.data, request.init)
+        return names.hide(fields)
+    except (VoxelAdvSegError, OSError):  # then there are no cases that could be named
+        return fields
+
+
 def _do(folder: Path, order: Order) -> int:
     # Each kind loads what it needs, and torch only inside: a probe must work where torch does not.
     request = order.request
-    if isinstance(request, TrainRequest):
-        from VoxelAdvSegLib.cli.job_train import train_here
+    if isinstance(request, ProbeRequest):
+        from VoxelAdvSegLib.cli.job_probe import probe_here
 
-        return train_here(folder, request, order)
-    if isinstance(request, SegmentRequest):
-        from VoxelAdvSegLib.cli.job_segment import segment_here
+        return probe_here(folder, request)
+    with reading_apart():
+        if isinstance(request, TrainRequest):
+            from VoxelAdvSegLib.cli.job_train import train_here
 
-        return segment_here(folder, request)
-    if isinstance(request, CompareRequest):
+            return train_here(folder, request, order)
+        if isinstance(request, SegmentRequest):
+            from VoxelAdvSegLib.cli.job_segment import segment_here
+
+            return segment_here(folder, request)
         from VoxelAdvSegLib.cli.job_compare import compare_here
 
         return compare_here(folder, request, order)
-    from VoxelAdvSegLib.cli.job_probe import probe_here
-
-    return probe_here(folder, request)
 
 
 def _tell(folder: Path, type: str, **fields: Any) -> None:

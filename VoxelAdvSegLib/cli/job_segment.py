@@ -20,6 +20,7 @@ from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 if TYPE_CHECKING:
     from VoxelAdvSegLib.data.organs import Organ
     from VoxelAdvSegLib.inference.segment import Segmented, Segmenter
+    from VoxelAdvSegLib.inference.signs import CaseSigns
 
 SEGMENTATION = "segmentation.seg.nrrd"
 LOOKS_LABELED = "looks_labeled.nii.gz"
@@ -105,12 +106,15 @@ class _Queue:
             self._finish(case, "done", seconds=time.monotonic() - begin, **facts)
 
     def _segment(self, case: SegmentCase) -> dict[str, Any]:
-        from VoxelAdvSegLib.data.volume import read_volume
+        from VoxelAdvSegLib.bundle import OPPONENT
+        from VoxelAdvSegLib.data.reading import read_volume
         from VoxelAdvSegLib.inference.output import write_map, write_segmentation
 
         self._progress(case, "reading the scan", 0.0)
         volume = read_volume(case.image)
-        looks = self.request.looks_labeled and self.segmenter.has_map
+        looks: bool | str = self.request.looks_labeled and self.segmenter.has_map
+        if looks and self.request.training_map:
+            looks = OPPONENT
 
         def watch(fraction: float) -> None:
             self._look(case)
@@ -130,18 +134,24 @@ class _Queue:
         about = {
             "format": FORMAT, "case": case.id, "model": self._model_name(), "version": __version__,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "segmentation": SEGMENTATION,
-            "looks_labeled": None if found.looks_labeled is None else LOOKS_LABELED, **facts,
+            "looks_labeled": None if found.looks_labeled is None else LOOKS_LABELED,
+            "means": _numbers(found.signs), **facts,
         }  # fmt: skip
         replace_text(output / PREDICTION, json.dumps(about, indent=1, ensure_ascii=False))
         return facts
 
-    def _on_another_device_if_needed(self, volume: Any, looks: bool, watch: Any) -> Segmented:
+    def _on_another_device_if_needed(self, volume: Any, looks: bool | str, watch: Any) -> Segmented:
         """The result; from the CPU when the graphics card has too little memory, for all that follow, too."""
         import torch
 
         from VoxelAdvSegLib.inference.segment import Segmenter
 
-        wishes = {"largest_component": self.request.largest_component, "flips": self.request.flips, "watch": watch}
+        wishes = {
+            "largest_component": self.request.largest_component,
+            "flips": self.request.flips,
+            "quality": True,
+            "watch": watch,
+        }
         try:
             return self.segmenter.segment(volume, looks, **wishes)
         except torch.cuda.OutOfMemoryError:
@@ -195,7 +205,8 @@ def wished_skips(folder: Path) -> frozenset[str]:
 
 
 def case_facts(found: Segmented, organs: Sequence[Organ]) -> dict[str, Any]:
-    """What is said of a segmented case: volumes, the map's means, confidence, and the score with its reason."""
+    """What is said of a segmented case: volumes, the map's means, confidence, the score with its reason, and
+    how good it probably is."""
     from VoxelAdvSegLib.inference.output import organ_volumes_ml
 
     certainty = found.certainty()
@@ -205,6 +216,14 @@ def case_facts(found: Segmented, organs: Sequence[Organ]) -> dict[str, Any]:
         "looks_labeled_mean": found.looks_labeled_by_organ() or {},
         "confidence": confidence,
         "score": certainty.score,
-        "reason": certainty.reason,
+        "reason": certainty.reason if found.assessment is None else found.assessment.reason(certainty.reason),
         "organ_scores": certainty.organs,
+        "assessment": None if found.assessment is None else found.assessment.to_dict(),
     }
+
+
+def _numbers(signs: CaseSigns | None) -> list[float | None] | None:
+    """The class means of the fused features in one row, None for what is not known."""
+    if signs is None or signs.means is None:
+        return None
+    return [round(float(value), 4) if value == value else None for value in signs.means.ravel()]

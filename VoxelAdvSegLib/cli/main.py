@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -17,6 +18,8 @@ COMMANDS = {
     "segment": "segment scans with a trained model",
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "compare": "say whether the unlabeled scans helped, or which of two models is better",
+    "rank": "order unlabeled cases by what correcting them would teach, with the reason of each",
+    "calibrate": "learn anew how good a model's segmentations are, when more cases were labeled",
     "doctor": "check a data set and list everything that is wrong with it",
     "clean": "say what a training has stored, and remove it",
     "job": "do what a job folder asks for (used by the 3D Slicer module)",
@@ -24,6 +27,8 @@ COMMANDS = {
     "benchmark": "run methods side by side, and report tables and figures",
     "demo": "generate scans, train on them and show the result on one page",
 }
+# These must do without numpy and SimpleITK, which reading needs; a job that reads sees to it itself.
+READS_NOTHING = ("job", "methods")
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report Ctrl-C
 READER_GONE = 141  # as shells report a closed pipe
@@ -34,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         chosen = make_parser(words[0] if words else "").parse_args(words)
-        code = chosen.execute(chosen)
+        with contextlib.nullcontext() if words[0] in READS_NOTHING else reading_apart():
+            code = chosen.execute(chosen)
         sys.stdout.flush()
         return code
     except VoxelAdvSegError as error:
@@ -53,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has seen enough; nothing more can be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+
+
+def reading_apart() -> contextlib.AbstractContextManager[None]:
+    """Scans and labels are read by child processes, which a broken file may bring down (data/reading.py)."""
+    from VoxelAdvSegLib.data import reading
+
+    return reading.reading_apart()
 
 
 def make_parser(command: str = "") -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.data.manifest import case_name
 from VoxelAdvSegLib.errors import InputError
 
+MAPS = ("post", "training")
 FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "dcm")
 
 
@@ -19,7 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, nargs="+", required=True, help="scans, or folders of a DICOM series")
     parser.add_argument("--output", type=Path, required=True, help="folder for the segmentations")
     parser.add_argument("--format", choices=FORMATS, default="seg.nrrd", help="default: seg.nrrd")
-    parser.add_argument("--discriminator-map", action="store_true", help="also how much each voxel looks labeled")
+    parser.add_argument(
+        "--discriminator-map", nargs="?", const="post", choices=MAPS, default=None,
+        help="also how much each voxel looks labeled, by the discriminator that was trained afterwards (post, the "
+        "default) or by that of the training",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-quality", action="store_true", help="leave out how good the result probably is, which takes half the time"
+    )
     parser.add_argument("--largest-component", action="store_true", default=None, help="keep each organ's largest part")
     parser.add_argument(
         "--flips", action="store_true", default=None, help="average over the mirrorings the model allows"
@@ -29,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments every scan; wrong paths are found before the first one is worked on."""
-    from VoxelAdvSegLib.data.volume import read_geometry, read_volume
+    from VoxelAdvSegLib.bundle import OPPONENT
+    from VoxelAdvSegLib.data.reading import read_geometry, read_volume
     from VoxelAdvSegLib.inference.output import organ_volumes_ml, write_map, write_segmentation
     from VoxelAdvSegLib.inference.segment import Segmenter
 
@@ -43,7 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     for done, (path, name) in enumerate(zip(arguments.input, names, strict=True)):
         progress(done, len(names), name)
         volume = read_volume(path)
-        found = segmenter.segment(volume, arguments.discriminator_map, arguments.largest_component, arguments.flips)
+        try:
+            found = segmenter.segment(
+                volume, OPPONENT if arguments.discriminator_map == "training" else bool(arguments.discriminator_map),
+                arguments.largest_component, arguments.flips, quality=not arguments.no_quality,
+            )  # fmt: skip
+        except InputError as error:
+            error.file = error.file or str(path)
+            raise
         file = arguments.output / f"{name}.{arguments.format}"
         write_segmentation(found.array, found.geometry, segmenter.organs, file, source=path)
         entry = {
@@ -54,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         certainty = found.certainty()
         entry |= {"score": certainty.score, "reason": certainty.reason}
+        if found.assessment is not None:
+            entry |= found.assessment.to_dict()
         if found.looks_labeled is not None:
             entry["discriminator_map"] = f"{name}_looks_labeled.nii.gz"
             write_map(found.looks_labeled, found.geometry, arguments.output / entry["discriminator_map"])
@@ -66,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _names(paths: list[Path]) -> list[str]:
-    names = [case_name(path.resolve()) for path in paths]
+    names = [case_name(Path(os.path.abspath(path))) for path in paths]  # noqa: PTH100 - a link keeps its own name
     for name in names:
         if names.count(name) > 1:
             raise InputError(
@@ -91,4 +110,11 @@ def _table(report: list[dict]) -> str:
             means = [f"{o} {v:.2f}" for o, v in entry["looks_labeled"].items() if v is not None]
             lines.append(f"  looks labeled (0 to 1): {', '.join(means)}")
         lines.append(f"  certainty {entry['score']:.2f} of 1: {entry['reason']}")
+        if entry.get("predicted_dice"):
+            parts = [
+                f"{o} {d['value']:.2f} ({d['low']:.2f} to {d['high']:.2f})" for o, d in entry["predicted_dice"].items()
+            ]
+            lines.append(f"  probable Dice, with 90 % interval: {', '.join(parts)}")
+        if entry.get("warning"):
+            lines.append(f"  {entry['warning']}")
     return "\n".join(lines)

@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     screen = Screen()
     outcome = train(request, watch=screen.show)
     screen.close()
-    _show_outcome(outcome)
+    if outcome.leads:
+        _show_outcome(outcome)
     return 0
 
 
@@ -70,7 +71,9 @@ def _with_verdict(request: Request) -> int:
     from VoxelAdvSegLib.evaluation.report import write_report
     from VoxelAdvSegLib.evaluation.verdict import VERDICT
     from VoxelAdvSegLib.training.again import train_with_verdict
+    from VoxelAdvSegLib.training.parallel import refuse_several
 
+    refuse_several("--verdict")
     screen = Screen()
     verdict = train_with_verdict(request, screen.tell, screen.show)
     screen.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,14 +16,16 @@ import numpy as np
 
 from VoxelAdvSegLib.data.doctor import content_hash
 from VoxelAdvSegLib.data.geometry import reorientation
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, UnlabeledCase
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.preprocess import Recipe, prepare, prepare_label
-from VoxelAdvSegLib.data.volume import Geometry, Volume, read_volume
+from VoxelAdvSegLib.data.preprocess import Prepared, Recipe, prepare, prepare_label
+from VoxelAdvSegLib.data.reading import read_label, read_volume
+from VoxelAdvSegLib.data.volume import Geometry, Volume
+from VoxelAdvSegLib.errors import InputError
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4
+SMALL_BYTES = 1 << 16
 # numpy reads a header with ast.literal_eval, which in CPython 3.11 fails now and then in two threads at once
 # ("AST constructor recursion depth mismatch", gh-106905).
 _HEADERS = threading.Lock()
@@ -54,8 +57,9 @@ def prepare_labeled(
     recipe: Recipe,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    earlier: Sequence[Path] = (),
 ) -> list[LabeledArrays]:
-    """Every case on the working grid, from the cache where it is there already.
+    """Every case on the working grid, from the cache where it is there already, or in the cache of an earlier run.
 
     Raises InputError for the first case that cannot be used.
     """
@@ -66,14 +70,14 @@ def prepare_labeled(
         def make() -> dict[str, np.ndarray]:
             volume = read_volume(case.image)
             label = read_label(case.label, organs, volume.geometry)
-            prepared = prepare(volume, recipe)
+            prepared = _prepared(volume, recipe, case.image)
             return {
                 "image": _half(prepared.array),
                 "label": prepare_label(label, prepared, recipe, len(organs) + 1),
                 "content": _content(volume),
             }
 
-        arrays = _cached(folder, key, make, ("image", "label"))
+        arrays = _cached(folder, key, make, ("image", "label"), earlier=earlier)
         return LabeledArrays(case.name, arrays["image"], arrays["label"], str(arrays["content"]))
 
     return _in_parallel(one, cases, progress)
@@ -84,20 +88,21 @@ def prepare_unlabeled(
     recipe: Recipe,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    earlier: Sequence[Path] = (),
 ) -> list[UnlabeledArrays]:
     """Images alone; see prepare_labeled."""
 
     def one(case: UnlabeledCase | LabeledCase) -> UnlabeledArrays:
         def make() -> dict[str, np.ndarray]:
             volume = read_volume(case.image)
-            prepared = prepare(volume, recipe)
+            prepared = _prepared(volume, recipe, case.image)
             return {
                 "image": _half(prepared.array),
                 "content": _content(volume),
                 "grid": _grid_numbers(prepared.grid),
             }
 
-        arrays = _cached(folder, _key(recipe, case.image), make, ("image",), ("content", "grid"))
+        arrays = _cached(folder, _key(recipe, case.image), make, ("image",), ("content", "grid"), earlier)
         grid = _grid_of(arrays["image"].shape, arrays["grid"])
         return UnlabeledArrays(case.name, arrays["image"], str(arrays["content"]), grid)
 
@@ -111,6 +116,14 @@ def _in_parallel(one: Callable, cases: Sequence, progress: Callable[[int, int], 
             prepared.append(arrays)
             progress(len(prepared), len(cases))
     return prepared
+
+
+def _prepared(volume: Volume, recipe: Recipe, image: Path) -> Prepared:
+    try:
+        return prepare(volume, recipe)
+    except InputError as error:
+        error.file = error.file or str(image)
+        raise
 
 
 def _half(array: np.ndarray) -> np.ndarray:
@@ -144,18 +157,45 @@ def _key(recipe: Recipe, *parts: object) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
+def _link(file: Path, earlier: Sequence[Path]) -> None:
+    """The same bytes under another name, where an earlier run has them: either run may be deleted."""
+    for folder in earlier:
+        if file.exists():
+            return
+        with contextlib.suppress(OSError):  # not there, or a disk without links: then it is prepared anew
+            os.link(folder / file.name, file)
+
+
 def _cached(
-    folder: Path, key: str, make: Callable, mapped: Sequence[str], read: Sequence[str] = ("content",)
+    folder: Path,
+    key: str,
+    make: Callable,
+    mapped: Sequence[str],
+    read: Sequence[str] = ("content",),
+    earlier: Sequence[Path] = (),
 ) -> dict[str, np.ndarray]:
-    """Arrays of the cache, made where they are not there; those named in `mapped` stay on the disk."""
+    """Arrays of the cache, made where they are not there or damaged; those named in `mapped` stay on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{key}.{name}.npy" for name in (*mapped, *read)}
-    if not all(file.exists() for file in files.values()):
-        for name, array in make().items():
-            # The ending .npy keeps numpy from adding its own; a scan that is listed twice is made in two threads.
-            temporary = folder / f"{key}.{name}.{os.getpid()}-{threading.get_ident()}.partial.npy"
-            np.save(temporary, array)
-            temporary.replace(files[name])
+    for file in files.values():
+        _link(file, earlier)
+    if all(file.exists() for file in files.values()):
+        with contextlib.suppress(OSError, ValueError, EOFError):  # cut short, or objects in the place of numbers
+            return _load(files, mapped)
+    for name, array in make().items():
+        # The ending .npy keeps numpy from adding its own; a scan that is listed twice is made in two threads.
+        temporary = folder / f"{key}.{name}.{os.getpid()}-{threading.get_ident()}.partial.npy"
+        np.save(temporary, array)
+        temporary.replace(files[name])
+    return _load(files, mapped)
+
+
+def _load(files: dict[str, Path], mapped: Sequence[str]) -> dict[str, np.ndarray]:
+    # Beyond a mapping, files are a few numbers; a header may claim any size.
+    if any(files[name].stat().st_size > SMALL_BYTES for name in files if name not in mapped):
+        raise ValueError("a small array that is large")
     with _HEADERS:
-        arrays = {name: np.load(files[name], mmap_mode="r", allow_pickle=False) for name in mapped}
-        return arrays | {name: np.load(files[name], allow_pickle=False) for name in read}
+        return {
+            name: np.load(file, mmap_mode="r" if name in mapped else None, allow_pickle=False)
+            for name, file in files.items()
+        }

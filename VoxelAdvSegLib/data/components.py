@@ -22,3 +22,11 @@ def keep_largest(array: np.ndarray, organs: int, connectivity: int = 3) -> np.nd
         if np.count_nonzero(sizes) > 1:
             kept[(parts > 0) & (parts != sizes.argmax())] = 0
     return kept
+
+
+def largest_share(mask: np.ndarray, connectivity: int = 3) -> float:
+    """Part of the mask's voxels that lie in its largest connected part; 1 for an empty mask."""
+    parts = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, ndimage.generate_binary_structure(3, connectivity), output=parts)
+    sizes = np.bincount(parts.ravel())[1:]
+    return float(sizes.max() / sizes.sum()) if len(sizes) else 1.0

@@ -7,18 +7,27 @@ for gaps.
 
 from __future__ import annotations
 
+import logging
+import math
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ImplicitVRLittleEndian
 
-from VoxelAdvSegLib.data.integrity import without_messages
-from VoxelAdvSegLib.data.volume import Geometry, check_geometry
+from VoxelAdvSegLib.data.integrity import access_told, without_messages
+from VoxelAdvSegLib.data.volume import MAX_VOXELS, Geometry, check_geometry
 from VoxelAdvSegLib.errors import InputError
 
 # Objects beside the images of a study that have pixels or frames, but are no scan.
@@ -30,6 +39,19 @@ SLICE_TOLERANCE = 0.1
 TILT_TOLERANCE = 1e-2
 DIRECTION_TOLERANCE = 1e-4
 SAME_PLACE_MM = 1e-3
+MOST_FRAMES = 65_536
+# What numpy, pydicom and our own reading of a header raise at values of the wrong kind or number.
+UNDEFINED_LENGTH = 0xFFFFFFFF
+GREY = ("MONOCHROME1", "MONOCHROME2")
+ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NotImplementedError, RecursionError)
+
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+logging.getLogger("pydicom").addFilter(lambda record: not _reading.get())
+
+
+class OddValueError(ValueError):
+    """A value that no scanner writes; its text says which, without the value where that may name somebody."""
 
 
 @dataclass(frozen=True)
@@ -55,39 +77,51 @@ def read_series(path: Path) -> tuple[np.ndarray, Geometry, str]:
     tilted or of different kinds, or when pixels cannot be decoded.
     """
     headers = read_series_headers(path)
-    frames, geometry = _stack(headers, path)
+    with odd_values_told(path):
+        frames, geometry = _stack(headers, path)
+        modality = str(headers[0][1].get("Modality", ""))
     pixels: dict[Path, np.ndarray] = {}
     array = np.empty(geometry.shape_zyx, np.float32)
     first_rescale = {frame.file: frame.rescale for frame in frames if frame.index == 0}
     for z, frame in enumerate(frames):
         if frame.file not in pixels:
-            pixels = {frame.file: _decode(frame.file)}
+            pixels = {frame.file: _decode(frame.file, frame.shape_yx, frame.index + 1)}
         array[z] = pixels[frame.file][frame.index]
         slope, intercept = first_rescale[frame.file]
         if frame.rescale != (slope, intercept):  # GDCM rescales every frame as the file's first
             array[z] = (array[z] - intercept) / slope * frame.rescale[0] + frame.rescale[1]
-    return array, geometry, str(headers[0][1].get("Modality", ""))
+    return array, geometry, modality
 
 
 def read_series_geometry(path: Path) -> Geometry:
     """Grid of a series from its headers. Raises InputError as read_series does, but for pixels."""
-    return _stack(read_series_headers(path), path)[1]
+    headers = read_series_headers(path)
+    with odd_values_told(path):
+        return _stack(headers, path)[1]
 
 
 def series_files(path: Path) -> list[Path]:
     """Files of a series in the order of the volume's slices (one file for a multi-frame image)."""
-    frames, _ = _stack(read_series_headers(path), path)
+    headers = read_series_headers(path)
+    with odd_values_told(path):
+        frames, _ = _stack(headers, path)
     return list(dict.fromkeys(frame.file for frame in frames))
 
 
 def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
     """Files of the one image series in a folder (or of one file) with their headers."""
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    files = files_in(path)
     series: dict[str, list[tuple[Path, Dataset]]] = {}
     for file in files:
         header = read_dicom_file(file)
-        if header is not None and "Rows" in header and header.get("Modality") not in NOT_IMAGES:
-            series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
+        if header is None and file.suffix.lower() == ".dcm":
+            raise InputError(
+                "the file is damaged or cut short", file=file, expected="a whole DICOM file",
+                found="a file without DICOM's mark", do="export the series again, or take the file out of the folder",
+            )  # fmt: skip
+        with odd_values_told(file):
+            if header is not None and "Rows" in header and str(header.get("Modality", "")) not in NOT_IMAGES:
+                series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
     if not series:
         folders = [] if path.is_file() else sorted(p.name for p in path.iterdir() if p.is_dir())
         raise InputError(
@@ -96,28 +130,95 @@ def read_series_headers(path: Path) -> list[tuple[Path, Dataset]]:
             do="give the folder that holds the slices themselves",
         )  # fmt: skip
     if len(series) > 1:
+        with odd_values_told(path):
+            found = "; ".join(_describe(headers) for headers in list(series.values())[:8])
         raise InputError(
             f"there are {len(series)} DICOM series in the folder", file=path, expected="one series",
-            found="; ".join(_describe(headers) for headers in series.values()),
-            do="put the files of each series into a folder of its own",
+            found=found, do="put the files of each series into a folder of its own",
         )  # fmt: skip
     (headers,) = series.values()
     return headers
 
 
+def files_in(path: Path) -> list[Path]:
+    """The files of a folder in order, or the one file. Raises InputError when they may not be listed."""
+    with access_told(path):
+        return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps away what pydicom warns of and logs: it quotes values, and they may be names."""
+    was = _reading.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _reading.reset(was)
+
+
+@contextmanager
+def odd_values_told(file: Path) -> Iterator[None]:
+    """A header's values that are of the wrong kind or number, or missing, become an InputError.
+
+    pydicom converts a value when it is asked for, so this may happen at every look into a header. Only
+    texts of our own are told on: others quote the value, which in a damaged header may be a name.
+    """
+    try:
+        with _quiet():
+            yield
+    except ODD_VALUES as error:
+        raise InputError(
+            "a DICOM header has values that cannot be", file=file, expected="the header of a scanner's image",
+            found=str(error) if isinstance(error, OddValueError) else type(error).__name__,
+            do="export the series again",
+        ) from (error if isinstance(error, OddValueError) else None)  # fmt: skip
+
+
 def read_dicom_file(file: Path, pixels: bool = False) -> Dataset | None:
     """The data set of a file, with or without its pixels; None when the file is not DICOM."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # wordy on values that are not used here
-            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+        with _quiet():
+            if pixels:
+                return pydicom.dcmread(file)
+            with file.open("rb") as opened:
+                header = pydicom.dcmread(opened, stop_before_pixels=True)
+                _check_pixel_bytes(header, opened, file)
+                return header
+    except InputError:
+        raise
     except InvalidDicomError:
         return None
-    except (EOFError, OSError, ValueError, NotImplementedError) as error:
+    except (EOFError, OSError, MemoryError, zlib.error, *ODD_VALUES) as error:
+        told = f"{error}"[:200] if isinstance(error, (EOFError, OSError)) else type(error).__name__
         raise InputError(
-            "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=str(error),
+            "the file is damaged or cut short", file=file, expected="a whole DICOM file", found=told,
             do="export the series again",
-        ) from error  # fmt: skip
+        ) from None  # fmt: skip
+
+
+def _check_pixel_bytes(header: Dataset, opened: BinaryIO, file: Path) -> None:
+    """Raises InputError when an image's pixels, at which the file stands open, are fewer than its header says.
+
+    GDCM fills up what is missing, with anything.
+    """
+    syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    start = opened.read(12)
+    if "Rows" not in header or syntax.is_deflated or start[:4] not in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
+        return  # no image, or one whose pixels stand elsewhere
+    order = "<" if syntax.is_little_endian else ">"
+    (length,) = struct.unpack_from(order + "I", start, 4 if syntax.is_implicit_VR else 8)
+    bits = int(header.BitsAllocated)
+    count = int(header.get("NumberOfFrames", 1) or 1) * int(header.get("SamplesPerPixel", 1))
+    wanted = (int(header.Rows) * int(header.Columns) * count * bits + 7) // 8
+    if syntax.is_compressed == (length == UNDEFINED_LENGTH) and (syntax.is_compressed or length >= wanted):
+        return
+    raise InputError(
+        "the pixels of a DICOM file are not those of its header", file=file, expected=f"{wanted} bytes"
+        if not syntax.is_compressed else "pixels in packed frames", found=f"{length} bytes",
+        do="export the series again",
+    )  # fmt: skip
 
 
 def functional_group(header: Dataset, frame: int, name: str) -> Dataset | None:
@@ -142,9 +243,10 @@ def stack_geometry(
 
 
 def _describe(headers: list[tuple[Path, Dataset]]) -> str:
-    header = headers[0][1]
-    words = (header.get("Modality", ""), header.get("SeriesNumber", ""), header.get("SeriesDescription", ""))
-    return f"{' '.join(str(word) for word in words if word)} ({len(headers)} files, {headers[0][0].name} ...)"
+    """Modality and number of a series. Its description is free text, in which people have been named."""
+    file, header = headers[0]
+    words = (header.get("Modality", ""), header.get("SeriesNumber", ""))
+    return f"{' '.join(str(word)[:16] for word in words if word)} ({len(headers)} files, {file.name} ...)"
 
 
 def _frames(file: Path, header: Dataset) -> list[Frame]:
@@ -153,7 +255,14 @@ def _frames(file: Path, header: Dataset) -> list[Frame]:
             "the image has several numbers for each voxel", file=file, expected="one grey value",
             found=f"{header.SamplesPerPixel} (colour)", do="export the grey images",
         )  # fmt: skip
+    if str(header.get("PhotometricInterpretation", GREY[1])) not in GREY:
+        raise OddValueError("a picture that is not grey")
     count = int(header.get("NumberOfFrames", 1) or 1)
+    if not 1 <= count <= MOST_FRAMES or not 1 <= count * int(header.Rows) * int(header.Columns) <= MAX_VOXELS:
+        raise InputError(
+            "the volume is too large to be true", file=file, expected=f"at most {MAX_VOXELS:.2g} voxels",
+            found=f"{count} frames of {header.Rows} x {header.Columns}", do="export the series again",
+        )  # fmt: skip
     return [_frame(file, header, index, count) for index in range(count)]
 
 
@@ -178,6 +287,12 @@ def _frame(file: Path, header: Dataset, index: int, count: int) -> Frame:
                 "a slice does not say where it lies", file=file, expected=name, found="nothing",
                 do="use the original images of the scanner, not screenshots",
             )  # fmt: skip
+    numbers = (*place, *cosines, *spacing)
+    if (len(place), len(cosines), len(spacing)) != (3, 6, 2) or not all(math.isfinite(float(n)) for n in numbers):
+        raise OddValueError("a position, orientation or pixel spacing that is none")
+    rescale = float(transformation.get("RescaleSlope") or 1), float(transformation.get("RescaleIntercept") or 0)
+    if not all(map(math.isfinite, rescale)) or rescale[0] == 0:
+        raise OddValueError("a rescale slope or intercept that is none")
     return Frame(
         file,
         index,
@@ -185,7 +300,7 @@ def _frame(file: Path, header: Dataset, index: int, count: int) -> Frame:
         np.array(cosines, float).reshape(2, 3),
         (float(spacing[1]), float(spacing[0])),  # DICOM says rows first
         (int(header.Rows), int(header.Columns)),
-        (float(transformation.get("RescaleSlope") or 1), float(transformation.get("RescaleIntercept") or 0)),
+        rescale,
     )
 
 
@@ -201,7 +316,10 @@ def _stack(headers: list[tuple[Path, Dataset]], path: Path) -> tuple[list[Frame]
             do="give the folder that holds the whole series",
         )  # fmt: skip
     normal = np.cross(*first.axes)
-    normal /= np.linalg.norm(normal)
+    length = float(np.linalg.norm(normal))
+    if not 0.9 < length < 1.1:
+        raise OddValueError("an orientation whose axes are not at right angles")
+    normal /= length
     frames.sort(key=lambda frame: float(frame.position_lps_mm @ normal))
     heights = np.array([frame.position_lps_mm @ normal for frame in frames])
     _check_even(frames, heights, path)
@@ -263,8 +381,8 @@ def _name(frame: Frame) -> str:
     return frame.file.name if frame.index == 0 else f"{frame.file.name} frame {frame.index + 1}"
 
 
-def _decode(file: Path) -> np.ndarray:
-    """Frames (n, y, x) float32 as stored, rescaled."""
+def _decode(file: Path, shape_yx: tuple[int, int], frames: int) -> np.ndarray:
+    """Frames (n, y, x) float32 as stored, rescaled; at least as many as asked for."""
     try:
         with without_messages():
             array = sitk.GetArrayFromImage(sitk.ReadImage(str(file), sitk.sitkFloat32))
@@ -273,4 +391,10 @@ def _decode(file: Path) -> np.ndarray:
             "the pixels of a DICOM file cannot be decoded", file=file, expected="a whole, grey DICOM image",
             found=" ".join(str(error).rpartition("ERROR:")[2].split()), do="export the series again",
         ) from error  # fmt: skip
-    return array[np.newaxis] if array.ndim == 2 else array
+    array = array[np.newaxis] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[1:] != shape_yx or len(array) < frames:
+        raise InputError(
+            "the pixels of a DICOM file are not those of its header", file=file,
+            expected=f"{frames} or more frames of {shape_yx}", found=str(array.shape), do="export the series again",
+        )  # fmt: skip
+    return array

@@ -12,7 +12,16 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
 from VoxelAdvSegLib.data.alignment import ORIGIN_TOLERANCE
-from VoxelAdvSegLib.data.dicom import DIRECTION_TOLERANCE, functional_group, read_dicom_file, stack_geometry
+from VoxelAdvSegLib.data.dicom import (
+    DIRECTION_TOLERANCE,
+    MOST_FRAMES,
+    OddValueError,
+    files_in,
+    functional_group,
+    odd_values_told,
+    read_dicom_file,
+    stack_geometry,
+)
 from VoxelAdvSegLib.data.segments import Segment
 from VoxelAdvSegLib.data.volume import Geometry, check_geometry
 from VoxelAdvSegLib.errors import InputError
@@ -27,6 +36,11 @@ def read_dicom_seg(path: Path, image: Geometry) -> tuple[Geometry, list[Segment]
     frames do not lie on one grid.
     """
     file, header = _read_seg(path)
+    with odd_values_told(file):
+        return _segments(file, header, image)
+
+
+def _segments(file: Path, header: Dataset, image: Geometry) -> tuple[Geometry, list[Segment]]:
     kind = str(header.get("SegmentationType", ""))
     if kind not in ("BINARY", "LABELMAP"):
         raise InputError(
@@ -34,6 +48,8 @@ def read_dicom_seg(path: Path, image: Geometry) -> tuple[Geometry, list[Segment]
             found=kind or "no segmentation type", do="export it as a binary segmentation",
         )  # fmt: skip
     count = int(header.NumberOfFrames)
+    if not 1 <= count <= MOST_FRAMES:
+        raise OddValueError(f"{count} frames")
     positions = np.array([_of_frame(header, i, file, "Position") for i in range(count)])
     cosines = np.array([_of_frame(header, i, file, "Orientation") for i in range(count)])
     geometry, slices = _frame_grid(header, positions, cosines, image, file)
@@ -41,6 +57,10 @@ def read_dicom_seg(path: Path, image: Geometry) -> tuple[Geometry, list[Segment]
     owners = np.array([0 if one_map else _segment_of_frame(header, i, file) for i in range(count)])
 
     def mask(number: int) -> np.ndarray:
+        with odd_values_told(file):
+            return painted(number)
+
+    def painted(number: int) -> np.ndarray:
         box = np.zeros(geometry.shape_zyx, bool)
         frames = np.flatnonzero(owners == (0 if one_map else number))
         value = number if one_map else 1
@@ -57,9 +77,12 @@ def read_dicom_seg(path: Path, image: Geometry) -> tuple[Geometry, list[Segment]
 
 
 def _read_seg(path: Path) -> tuple[Path, Dataset]:
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-    headers = ((file, read_dicom_file(file)) for file in files)
-    found = [file for file, header in headers if header is not None and header.get("Modality") == "SEG"]
+    found = []
+    for file in files_in(path):
+        header = read_dicom_file(file)
+        with odd_values_told(file):
+            if header is not None and str(header.get("Modality", "")) == "SEG":
+                found.append(file)
     dataset = read_dicom_file(found[0], pixels=True) if len(found) == 1 else None
     if dataset is None:
         raise InputError(
@@ -106,6 +129,8 @@ def _frame_grid(
         along = np.argmax(np.abs(np.reshape(image.direction, (3, 3)).T @ normal))
         distance = image.spacing_xyz_mm[along]
     distance = float(distance)
+    if not (np.isfinite(distance) and distance > 0 and np.isfinite(positions).all() and np.isfinite(cosines).all()):
+        raise OddValueError("positions, orientations or a slice distance that are none")
     heights = positions @ normal
     first = positions[np.argmin(heights)]
     slices = np.round((heights - heights.min()) / distance).astype(int)
@@ -117,6 +142,8 @@ def _frame_grid(
             do="resample the segmentation onto its image",
         )  # fmt: skip
     row_mm, column_mm = measures.PixelSpacing
+    if slices.max() >= MOST_FRAMES:
+        raise OddValueError(f"frames {slices.max()} slices apart")
     shape_zyx = (int(slices.max()) + 1, int(header.Rows), int(header.Columns))
     geometry = stack_geometry(shape_zyx, (float(column_mm), float(row_mm), distance), first, axes)
     check_geometry(geometry, file)

@@ -17,7 +17,7 @@ from VoxelAdvSegLib.data.anatomy import compare_labels
 from VoxelAdvSegLib.data.cohort import compare_scans
 from VoxelAdvSegLib.data.facts import CaseFacts, Finding, OrganFacts, list_names
 from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation
-from VoxelAdvSegLib.data.labels import LabelMap, read_label_map
+from VoxelAdvSegLib.data.labels import LabelMap
 from VoxelAdvSegLib.data.manifest import (
     SPLITS,
     LabeledCase,
@@ -27,7 +27,8 @@ from VoxelAdvSegLib.data.manifest import (
     read_manifest,
 )
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.volume import Geometry, Volume, read_geometry, read_volume
+from VoxelAdvSegLib.data.reading import read_geometry, read_label_map, read_volume
+from VoxelAdvSegLib.data.volume import Geometry, Volume
 from VoxelAdvSegLib.errors import InputError
 
 SEVERITIES = ("error", "warning", "note")

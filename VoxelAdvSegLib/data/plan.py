@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,11 +10,10 @@ import numpy as np
 
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import Manifest
 from VoxelAdvSegLib.data.organs import Organ, names_a_side
 from VoxelAdvSegLib.data.preprocess import Recipe
-from VoxelAdvSegLib.data.volume import read_geometry, read_volume
+from VoxelAdvSegLib.data.reading import read_geometry, read_label, read_volume
 from VoxelAdvSegLib.errors import ConfigError, InputError
 
 GIB = 2**30
@@ -125,15 +125,24 @@ def _mean_sd(parts: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def make_plan(
-    config: Config, facts: Statistics, machine: Machine, organs: Sequence[Organ], mirror_axes: Sequence[str]
+    config: Config,
+    facts: Statistics,
+    machine: Machine,
+    organs: Sequence[Organ],
+    mirror_axes: Sequence[str],
+    processes: int = 1,
 ) -> Plan:
     """The configuration with every open setting decided, by rules on facts and machine alone.
 
-    Raises ConfigError when no patch fits the machine's memory.
+    processes: how many share the patches of a step; machine: what each of them has. Raises ConfigError
+    when no patch fits the machine's memory.
     """
     says: list[str] = []
     semi = config.training.method != "supervised"
-    largest = _largest_patch(config, machine)
+    classes = len(organs) + 1
+    if config.training.memory_gb is not None:
+        machine = replace(machine, memory_bytes=config.training.memory_gb * GIB)
+    largest = _largest_patch(config, machine, classes)
     spacing, shape = _working_grid(config, facts, largest, says)
     patch = config.patches.patch or _patch(shape, largest)
     if config.network.norm == "instance" and max(patch) <= 16:
@@ -146,18 +155,29 @@ def make_plan(
     voxels = int(np.prod(patch))
     scan = _by(np.round(shape).astype(int))
     says.append(f"The network sees patches of {_by(patch)} voxels ({voxels:,}; a scan has about {scan}).")
-    filters = config.network.filters or _filters(config, voxels, machine)
-    batch_labeled, batch_unlabeled = _batch(config, voxels, filters, machine)
-    need = memory_need(voxels, batch_labeled + batch_unlabeled, filters, machine.kind, semi, config.training.amp)
+    filters = config.network.filters or _filters(config, voxels, machine, classes)
+    config = replace(config, network=replace(config.network, filters=filters))
+    config = _with_batch(config, patch, machine, classes, processes)
+    batch_labeled, batch_unlabeled = config.patches.batch_labeled, config.patches.batch_unlabeled
+    assert batch_labeled is not None and batch_unlabeled is not None
+    need = step_need(config, machine.kind, classes, processes)
     patches = f"{batch_labeled} labeled and {batch_unlabeled} unlabeled patches"
     if not semi:
         patches = (
             f"{batch_labeled + (batch_unlabeled if config.patches.supervised_equal_patches else 0)} labeled patches"
         )
+    if processes > 1:
+        patches += f", shared by {processes} processes,"
     says.append(
         f"A step takes {patches} through a V-Net with {filters} filters and needs about {need / GIB:.1f} GiB of the "
         f"{machine.memory_bytes / GIB:.1f} GiB free on {machine.name or machine.kind}."
     )
+    if need > MEMORY_SHARE * machine.memory_bytes:
+        says.append("WARNING: that may be too much; when memory runs out, the training goes on one size smaller.")
+    if config.training.recompute:
+        says.append("To save memory, blocks are computed again on the way back: the same result, a third more time.")
+    if (config.training.accumulate or 1) > 1:
+        says.append(f"To save memory, a batch goes through the network in {config.training.accumulate} parts.")
     steps = config.training.steps
     if config.training.minutes is None and steps is None:
         steps = int(np.clip(150 * facts.labeled + 50 * facts.unlabeled, 2000, 15000))
@@ -173,34 +193,94 @@ def make_plan(
     says += _role_sentences(facts, semi)
     planned = replace(
         config,
-        patches=replace(
-            config.patches, patch=tuple(int(p) for p in patch), batch_labeled=batch_labeled,
-            batch_unlabeled=batch_unlabeled, mirror_axes=mirrors,
-        ),
-        network=replace(config.network, filters=filters),
+        patches=replace(config.patches, mirror_axes=mirrors),
         training=replace(config.training, steps=steps),
         inference=replace(config.inference, stride=stride),
     )  # fmt: skip
     return Plan(planned, _recipe(config, facts, spacing, says), tuple(says))
 
 
-def memory_need(voxels: int, patches: int, filters: int, kind: str, teacher: bool = True, amp: str = "auto") -> float:
-    """Bytes of one step (method.md 1.6): 849 B saved for backward per input voxel at 16 filters in fp32.
+def memory_need(
+    voxels: int,
+    patches: int,
+    filters: int,
+    kind: str,
+    teacher: bool = True,
+    amp: str = "auto",
+    classes: int = 2,
+    recompute: bool = False,
+) -> float:
+    """Bytes of one step: what was measured to be allocated per voxel of a patch, and room for the allocator.
 
-    amp: row 58; half precision is for the GPU, and off only where a person said so.
+    At 16 filters in fp32: 800 B for the student (500 where blocks are recomputed), 260 B for the teacher, and 61 B
+    per class for the losses, which half precision leaves as they are. amp: row 58; half precision is for the GPU,
+    and off only where a person said so.
     """
-    share = 0.55 if kind == "cuda" and amp != "off" else 1.0
-    maps = 1.3 * share * voxels * (filters / 16) * (1.5 * 849 * patches + (260 * patches if teacher else 0))
+    half = 0.55 if kind == "cuda" and amp != "off" else 1.0
+    maps = half * filters / 16 * ((500 if recompute else 800) + (260 if teacher else 0)) + 61 * classes
     copies = 6 if teacher else 4  # weights, gradient, two optimizer states, teacher, its buffers' share
-    return maps + copies * 0.038 * GIB * (filters / 16) ** 2 + (0.6 * GIB if kind == "cuda" else 0)
+    fixed = copies * 0.038 * GIB * (filters / 16) ** 2 + (0.6 if kind == "cuda" else 0.15) * GIB
+    return (1.5 if kind == "cuda" else 1.35) * maps * voxels * patches + fixed
 
 
-def _largest_patch(config: Config, machine: Machine) -> int:
+def step_need(config: Config, kind: str, classes: int, processes: int = 1) -> float:
+    """`memory_need` of a planned configuration, in each of the processes."""
+    p, t = config.patches, config.training
+    assert p.patch is not None and p.batch_labeled is not None and p.batch_unlabeled is not None
+    semi = t.method != "supervised"
+    patches = p.batch_labeled + (p.batch_unlabeled if semi or p.supervised_equal_patches else 0)
+    return memory_need(
+        int(np.prod(p.patch)), -(-patches // (processes * (t.accumulate or 1))), config.network.filters or 16, kind,
+        semi, t.amp, classes, bool(t.recompute),
+    )  # fmt: skip
+
+
+def one_size_smaller(config: Config, processes: int = 1) -> tuple[Config, str] | None:
+    """What to try when memory has run out, and what it is; None where there is nothing smaller.
+
+    First what gives the same result (recompute), then the same patches in parts, then smaller patches.
+    """
+    p, t = config.patches, config.training
+    assert p.patch is not None and p.batch_labeled is not None and p.batch_unlabeled is not None
+    if not t.recompute:
+        return replace(config, training=replace(t, recompute=True)), "blocks are computed again on the way back"
+    parts = [
+        n for n in _possible_parts(config, p.batch_labeled, p.batch_unlabeled, processes) if n > (t.accumulate or 1)
+    ]
+    if parts:
+        smaller = replace(config, training=replace(t, accumulate=parts[0]))
+        return smaller, f"a batch goes through the network in {parts[0]} parts"
+    patch = list(p.patch)
+    longest = int(np.argmax(patch))
+    patch[longest] -= 16
+    if max(patch) < 32:
+        return None
+    stride = config.inference.stride
+    if stride is not None and any(s > n for s, n in zip(stride, patch, strict=True)):
+        stride = None
+    smaller = replace(
+        config, patches=replace(p, patch=(patch[0], patch[1], patch[2])),
+        inference=replace(config.inference, stride=stride),
+    )  # fmt: skip
+    return smaller, f"patches have {_by(patch)} voxels"
+
+
+def _possible_parts(config: Config, labeled: int, unlabeled: int, processes: int) -> list[int]:
+    """Numbers of equal parts, one first. Batch norm would take the statistics of a part: not unasked."""
+    if config.network.norm == "batch":
+        return [1]
+    each = math.gcd(labeled, unlabeled) // processes
+    return [n for n in range(1, each + 1) if each % n == 0]
+
+
+def _largest_patch(config: Config, machine: Machine, classes: int) -> int:
     """Voxels of the largest patch for 1 + 1 patches within memory and the cap of the device."""
     filters = config.network.filters or (16 if machine.kind == "cuda" else 8)
     budget = MEMORY_SHARE * machine.memory_bytes
     fixed = memory_need(0, 2, filters, machine.kind)
-    per_voxel = (memory_need(10**6, 2, filters, machine.kind, amp=config.training.amp) - fixed) / 10**6
+    again = bool(config.training.recompute)
+    step = memory_need(10**6, 2, filters, machine.kind, amp=config.training.amp, classes=classes, recompute=again)
+    per_voxel = (step - fixed) / 10**6
     voxels = int((budget - fixed) / per_voxel)
     if voxels < 32**3:
         least = (fixed + 32**3 * per_voxel) / MEMORY_SHARE / GIB
@@ -265,29 +345,48 @@ def _patch(size: np.ndarray, largest: int) -> tuple[int, ...]:
     return tuple(int(p) for p in patch)
 
 
-def _batch(config: Config, voxels: int, filters: int, machine: Machine) -> tuple[int, int]:
-    """Patches per side: 2 to 4 by the patch's size on a GPU, 2 on the CPU, where time is what lacks."""
+def _with_batch(config: Config, patch: Sequence[int], machine: Machine, classes: int, processes: int) -> Config:
+    """Patches per side: 2 to 4 by the patch's size on a GPU, 2 on the CPU, where time is what lacks.
+
+    At least one per process, and equally many in each. Two are worth saving memory for (method.md 1.6).
+    """
+    p, t = config.patches, config.training
+    x, y, z = (int(n) for n in patch)
+
+    def candidate(size: int, recompute: bool = False, parts: int = 1) -> Config:
+        return replace(
+            config,
+            patches=replace(
+                p, patch=(x, y, z), batch_labeled=p.batch_labeled or size, batch_unlabeled=p.batch_unlabeled or size
+            ),
+            training=replace(
+                t, recompute=recompute if t.recompute is None else t.recompute, accumulate=t.accumulate or parts
+            ),
+        )
+
     most = 4 if machine.kind == "cuda" else 2
-    size = int(np.clip(STEP_PATCHES_VOXELS // voxels, 2, most))
-    while size > 1 and not _fits(voxels, 2 * size, filters, machine, config.training.amp):
-        size -= 1
-    return config.patches.batch_labeled or size, config.patches.batch_unlabeled or size
+    largest = int(np.clip(STEP_PATCHES_VOXELS // (x * y * z), 2, most))
+    sizes = [processes * -(-size // processes) for size in range(largest, 0, -1)]
+    tried = [candidate(size) for size in sizes if size >= 2]
+    parts = _possible_parts(config, p.batch_labeled or sizes[-2], p.batch_unlabeled or sizes[-2], processes)
+    tried += [candidate(sizes[-2], True, n) for n in parts]
+    tried += [candidate(sizes[-1]), candidate(sizes[-1], True)]
+    budget = MEMORY_SHARE * machine.memory_bytes
+    fitting = [one for one in tried if step_need(one, machine.kind, classes, processes) <= budget]
+    return fitting[0] if fitting else min(tried, key=lambda one: step_need(one, machine.kind, classes, processes))
 
 
-def _filters(config: Config, voxels: int, machine: Machine) -> int:
+def _filters(config: Config, voxels: int, machine: Machine, classes: int) -> int:
     if machine.kind == "cuda":
         return 16
     seconds = 60 * config.training.minutes if config.training.minutes else CPU_SECONDS_FOR_1000_STEPS
     for filters in (16, 12, 8):
         work = NETWORK_GMAC_PER_STEP * voxels / STEP_PATCHES_VOXELS * (filters / 16) ** 2
         in_time = 1000 * work / (CPU_GMAC_PER_SECOND_AND_CORE * machine.cores) <= seconds
-        if in_time and _fits(voxels, 2, filters, machine, config.training.amp):
+        need = memory_need(voxels, 2, filters, machine.kind, amp=config.training.amp, classes=classes)
+        if in_time and need <= MEMORY_SHARE * machine.memory_bytes:
             return filters
     return 8
-
-
-def _fits(voxels: int, patches: int, filters: int, machine: Machine, amp: str) -> bool:
-    return memory_need(voxels, patches, filters, machine.kind, amp=amp) <= MEMORY_SHARE * machine.memory_bytes
 
 
 def _mirror_axes(config: Config, organs: Sequence[Organ], listed: Sequence[str], says: list[str]) -> tuple[str, ...]:

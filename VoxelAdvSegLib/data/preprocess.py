@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,8 +20,11 @@ from VoxelAdvSegLib.data.geometry import (
     slices_of,
     smoothing_reach,
 )
-from VoxelAdvSegLib.data.volume import Geometry, Volume
+from VoxelAdvSegLib.data.volume import MAX_VOXELS, SPACINGS_MM, Geometry, Volume
+from VoxelAdvSegLib.errors import InputError
 
+INTENSITIES = ("scan", "nonzero", "fixed")
+LONGEST_AXIS = 4096  # of a working grid, in voxels
 CLIP_PERCENTILES = (0.5, 99.5)
 
 
@@ -49,8 +53,16 @@ class Recipe:
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> Recipe:
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return Recipe(**known)
+        """The recipe written by `to_dict`; raises ValueError or TypeError for what cannot be one."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(fields).items()}
+        recipe = Recipe(**known)
+        numbers = (recipe.mean, recipe.sd, *(recipe.clip or ()), *(recipe.spacing_xyz_mm or ()))
+        if recipe.intensity not in INTENSITIES or not all(map(math.isfinite, numbers)) or recipe.sd <= 0:
+            raise ValueError(f"intensities of {recipe.intensity}, {recipe.clip}, {recipe.mean}, {recipe.sd}")
+        for wanted, least, most in ((recipe.spacing_xyz_mm, *SPACINGS_MM), (recipe.shape_xyz, 1, LONGEST_AXIS)):
+            if wanted is not None and (len(wanted) != 3 or not all(least <= n <= most for n in wanted)):
+                raise ValueError(f"a working grid of {wanted}")
+        return recipe
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Prepared:
 
 
 def prepare(volume: Volume, recipe: Recipe) -> Prepared:
-    """The scan on the working grid, normalized."""
+    """The scan on the working grid, normalized. Raises InputError where that would be too large to be true."""
     array, geometry = volume.array, volume.geometry
     if recipe.intensity != "fixed":
         # Statistics are of the scan's own voxels: resampling would narrow them.
@@ -75,6 +87,13 @@ def prepare(volume: Volume, recipe: Recipe) -> Prepared:
         turn = reorientation(geometry)
         array, geometry = turn.apply(array), reorient_geometry(geometry, turn)
     grid = rescaled_geometry(geometry, recipe.spacing_xyz_mm, recipe.shape_xyz)
+    if math.prod(grid.shape_zyx) > MAX_VOXELS:
+        raise InputError(
+            "the scan would be too large on the working grid", expected=f"at most {MAX_VOXELS:.2g} voxels",
+            found=f"{' x '.join(map(str, grid.shape_zyx[::-1]))} from voxels of "
+            f"{' x '.join(f'{step:g}' for step in geometry.spacing_xyz_mm)} mm",
+            do="check the spacing in the scan's header, or crop the scan",
+        )  # fmt: skip
     array = resample(array, geometry, grid)
     if recipe.intensity == "fixed":
         array = normalize(array, recipe)

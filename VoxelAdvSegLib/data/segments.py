@@ -14,6 +14,9 @@ import SimpleITK as sitk
 from VoxelAdvSegLib.data.volume import Geometry, header_geometry, read_pixels
 from VoxelAdvSegLib.errors import InputError
 
+# Overlapping segments need a layer each; Slicer merges what does not overlap.
+MOST_LAYERS = 256
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -55,6 +58,11 @@ def read_seg_nrrd(header: sitk.ImageFileReader, path: Path) -> tuple[Geometry, l
     """
     layers_count = header.GetNumberOfComponents()
     geometry = header_geometry(header, path, components=layers_count)
+    if layers_count > MOST_LAYERS:
+        raise InputError(
+            "the segmentation has more layers than can be", file=path, expected=f"at most {MOST_LAYERS}",
+            found=str(layers_count), do="open the segmentation in Slicer and save it again",
+        )  # fmt: skip
     array = read_pixels(path, sitk.sitkUnknown, header)
     layers = array.reshape(*geometry.shape_zyx, layers_count)
     segments = []
@@ -65,7 +73,8 @@ def read_seg_nrrd(header: sitk.ImageFileReader, path: Path) -> tuple[Geometry, l
             layer = int(_text(header, key + "Layer") or number)
             value = int(_text(header, key + "LabelValue") or 1)
             voxels = layers[..., layer]
-        except (ValueError, IndexError) as error:
+            np.equal(voxels[:1, :1, :1], value)  # a value that the voxels' type cannot hold
+        except (ValueError, IndexError, OverflowError) as error:
             raise InputError(
                 f"the segment '{name}' has no voxels of its own", file=path,
                 expected=f"a label value, and a layer below {layers_count}", found=str(error),

@@ -11,9 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.integrity import (
+    access_told,
     check_complete,
+    check_data_size,
     check_header,
-    check_raw_size,
     not_finite,
     without_messages,
 )
@@ -22,8 +23,13 @@ from VoxelAdvSegLib.errors import InputError
 # Largest departure of the axes from unit length and right angles: far above what single precision
 # and text headers round, below a tilt of 0.06 degrees.
 AXES_TOLERANCE = 1e-3
+# Beyond any scanner and microscope: what lies outside is a damaged header, or a length in another unit.
+SPACINGS_MM = (1e-4, 1e3)
+LARGEST_ORIGIN_MM = 1e6
 # 8 GB as float32: beyond any scanner, but not beyond a damaged header.
 MAX_VOXELS = 2**31
+# Formats of SimpleITK whose files may hold references to others that no check here would see.
+REFUSED_FORMATS = frozenset(("HDF5ImageIO", "MINCImageIO", "Bruker2dseqImageIO"))
 
 
 @dataclass(frozen=True)
@@ -88,27 +94,39 @@ def read_geometry(path: str | Path) -> Geometry:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a path is a folder (then of DICOM) or a file with DICOM's mark."""
-    if path.is_dir():
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    """Whether a path is a folder (then of DICOM) or a file with DICOM's mark.
+
+    Raises InputError when it may not be looked at.
+    """
+    with access_told(path):
+        str(path).encode()  # ITK ends the whole process at a name that is no text
+        if path.is_dir():
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
 
 
 def read_header(path: Path) -> sitk.ImageFileReader:
     """The header of an image file, without its voxels. Raises InputError when there is none."""
-    if not path.is_file():
-        raise InputError(
-            "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
-            found="nothing", do="check the path",
-        )  # fmt: skip
-    check_header(path)
+    with access_told(path):
+        str(path).encode()
+        if not path.is_file():
+            raise InputError(
+                "there is no such file", file=path, expected="an image file or a folder of DICOM slices",
+                found="something else than a file" if path.exists() else "nothing", do="check the path",
+            )  # fmt: skip
+        check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         with without_messages():
+            if (kind := reader.GetImageIOFromFileName(str(path))) in REFUSED_FORMATS:
+                raise InputError(
+                    "this image format is not read", file=path, expected="NIfTI, NRRD, MetaImage or DICOM",
+                    found=kind.removesuffix("ImageIO"), do="convert it, for example with 3D Slicer",
+                )  # fmt: skip
             reader.ReadImageInformation()
     except RuntimeError as error:
         check_complete(path)  # says more precisely what is wrong
@@ -165,9 +183,15 @@ def check_geometry(geometry: Geometry, path: Path) -> None:
             "the spacing is not positive", file=path, expected="three positive lengths in mm",
             found=" x ".join(f"{step:g}" for step in spacing), do="correct the header or export again",
         )  # fmt: skip
-    if not all(map(math.isfinite, geometry.origin_lps_mm)):
+    if not all(SPACINGS_MM[0] <= step <= SPACINGS_MM[1] for step in spacing):
         raise InputError(
-            "the origin is not a point", file=path, expected="three finite numbers in mm",
+            "the spacing is too small or too large to be true", file=path,
+            expected=f"{SPACINGS_MM[0]:g} to {SPACINGS_MM[1]:g} mm",
+            found=" x ".join(f"{step:g}" for step in spacing), do="correct the header: lengths are in millimetres",
+        )  # fmt: skip
+    if not all(abs(place) <= LARGEST_ORIGIN_MM for place in geometry.origin_lps_mm):
+        raise InputError(
+            "the origin is not a point", file=path, expected=f"three numbers in mm, at most {LARGEST_ORIGIN_MM:g}",
             found=str(geometry.origin_lps_mm), do="correct the header or export again",
         )  # fmt: skip
     axes = np.reshape(geometry.direction, (3, 3))
@@ -189,9 +213,10 @@ def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np
 
     Raises InputError when the file is truncated or damaged.
     """
-    check_complete(path)
+    with access_told(path):
+        check_complete(path)
     bytes_each = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent()
-    check_raw_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
+    check_data_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
     try:
         with without_messages():
             image = sitk.ReadImage(str(path), pixel_type)

@@ -7,10 +7,10 @@ from html import escape
 
 import numpy as np
 
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.volume import Volume, read_volume
+from VoxelAdvSegLib.data.reading import read_label, read_volume
+from VoxelAdvSegLib.data.volume import Volume
 from VoxelAdvSegLib.demo.pictures import MAP_COLORS, PLANES, choose_view, color_map, cut_plane, draw, window
 from VoxelAdvSegLib.demo.story import SEMI, SUPERVISED, Scan, Story
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, read_manifest
 from VoxelAdvSegLib.data.phantoms import write_phantoms
-from VoxelAdvSegLib.data.volume import read_volume
+from VoxelAdvSegLib.data.reading import read_label, read_volume
 from VoxelAdvSegLib.demo.page import write_page
 from VoxelAdvSegLib.demo.story import METHODS, SEMI, SUPERVISED, Preview, Scan, Story, Trained
 from VoxelAdvSegLib.errors import RunError

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from VoxelAdvSegLib.data.labels import read_label
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest
 from VoxelAdvSegLib.data.organs import Organ, same_name
-from VoxelAdvSegLib.data.volume import Geometry, read_geometry, read_volume
+from VoxelAdvSegLib.data.reading import read_geometry, read_label, read_volume
+from VoxelAdvSegLib.data.volume import Geometry
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.evaluation.metrics import EmptyDistance
 from VoxelAdvSegLib.evaluation.report import CaseScore, score_case, summarize

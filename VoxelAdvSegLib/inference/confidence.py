@@ -73,7 +73,7 @@ class ConfidenceSums:
             certain = sure[low:high][own]
             for index in range(len(self.names)):
                 organ = label[low:high] == index + 1
-                near = _surface(organ)[own]
+                near = surface(organ)[own]
                 organ = organ[own]
                 self._sums[index] += torch.stack(
                     [
@@ -92,7 +92,7 @@ def confidence_by_organ(probabilities: Tensor, names: Sequence[str], slab: int =
     return sums.by_organ()
 
 
-def _surface(mask: Tensor) -> Tensor:
+def surface(mask: Tensor) -> Tensor:
     """Voxels (D, H, W) with a face neighbour on the other side of the mask's surface."""
     near = torch.zeros_like(mask)
     for axis in range(3):

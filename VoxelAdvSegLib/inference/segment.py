@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from VoxelAdvSegLib.bundle import MODEL, Bundle, read_bundle
+from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, Bundle, read_bundle
 from VoxelAdvSegLib.config import Inference
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
@@ -20,7 +20,17 @@ from VoxelAdvSegLib.errors import BundleError
 from VoxelAdvSegLib.inference.certainty import Certainty, case_certainty
 from VoxelAdvSegLib.inference.confidence import ConfidenceSums, OrganConfidence
 from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, slabs_with_map
+from VoxelAdvSegLib.inference.quality import Assessment, Quality
+from VoxelAdvSegLib.inference.signs import (
+    CaseSigns,
+    Networks,
+    mirrored_axes,
+    read_signs,
+    signs_passes,
+    sparse,
+)
 from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities, probability_slabs
+from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.networks.device import choose_device
 from VoxelAdvSegLib.networks.vnet import VNet
 
@@ -31,13 +41,16 @@ class Segmented:
 
     array: (z, y, x) uint8, 0 background, i + 1 = the model's i-th organ; looks_labeled: the
     discriminator map, (z, y, x) float32 from 0 to 1, where it was asked for; confidence: how sure
-    the network was of each organ.
+    the network was of each organ; assessment: how good it probably is, and the signs behind that, where it was
+    asked for.
     """
 
     array: np.ndarray
     geometry: Geometry
     looks_labeled: np.ndarray | None = None
     confidence: Mapping[str, OrganConfidence] = field(default_factory=dict)
+    assessment: Assessment | None = None
+    signs: CaseSigns | None = None
 
     def looks_labeled_by_organ(self) -> dict[str, float | None] | None:
         """Mean of the map over each organ and over "all organs"; None without map."""
@@ -58,6 +71,8 @@ class Segmenter:
         self.device = device
         self.organs: tuple[Organ, ...] = bundle.organs
         self.network = _ready(bundle.network(), device)
+        self.quality = _read_quality(bundle)
+        self._looking: Networks | None = None
 
     @staticmethod
     def open(path: Path, device: str = "auto") -> Segmenter:
@@ -67,17 +82,19 @@ class Segmenter:
     def segment(
         self,
         volume: Volume,
-        looks_labeled: bool = False,
+        looks_labeled: bool | str = False,
         largest_component: bool | None = None,
         flips: bool | None = None,
+        quality: bool = False,
         watch: Callable[[float], None] = lambda fraction: None,
     ) -> Segmented:
         """Classes on the scan's own grid.
 
-        looks_labeled: also the discriminator map; largest_component, flips: instead of the
-        model's own setting; watch: gets the part of the network's work that is done, 0 to 1, and
-        what it raises ends the work. Raises BundleError when a map is asked of a model without
-        discriminator.
+        looks_labeled: also the discriminator map, by the judge that was trained after the training, or by
+        the one that is named (bundle.JUDGE, bundle.OPPONENT); largest_component, flips: instead of the model's
+        own setting; quality: also how good it probably is, where the model has learned that, for about as much
+        time again; watch: gets the part of the network's work that is done, 0 to 1, and what it raises ends the
+        work. Raises BundleError when a map is asked of a model without that discriminator.
         """
         config = self.bundle.config
         settings = config.inference
@@ -85,41 +102,63 @@ class Segmenter:
             settings = replace(settings, flips=flips)
         assert config.patches.patch is not None
         patch = config.patches.patch[::-1]
-        mirror = config.patches.mirror_axes or ()
-        axes = [axis for axis, name in enumerate("zyx") if name in mirror]
+        axes = mirrored_axes(config)
+        assessed = quality and self.quality is not None
         prepared = prepare(volume, self.bundle.recipe)
         plain = not looks_labeled or settings.flips
-        passes = int(looks_labeled) + plain * len(flipped_views(axes, settings))
-        seen = _Share(count_windows(prepared.array.shape, patch, settings) * passes, watch)
+        passes = bool(looks_labeled) + plain * len(flipped_views(axes, settings))
+        windows = count_windows(prepared.array.shape, patch, settings) * passes
+        if assessed:
+            windows += count_windows(prepared.array.shape, patch, sparse(settings)) * signs_passes(axes)
+        seen = _Share(windows, watch)
         tensor = torch.from_numpy(prepared.array)[None, None].to(self.device)
-        label = LabelOnOwnGrid(prepared, self.bundle.recipe)
-        confidence = ConfidenceSums([organ.name for organ in self.organs])
+        names = [organ.name for organ in self.organs]
+        label, confidence = LabelOnOwnGrid(prepared, self.bundle.recipe), ConfidenceSums(names)
+        judge = looks_labeled if isinstance(looks_labeled, str) else None
         values = np.empty(prepared.array.shape, np.float32) if looks_labeled else None
-        for probabilities in self._slabs(tensor, settings, axes, values, seen):
+        together: list[Tensor] = []  # all slices, where signs are read from them
+        for probabilities in self._slabs(tensor, settings, axes, judge, values, seen):
             confidence.add(probabilities)
             label.add(probabilities.cpu().numpy())
-        array = label.result()
+            if assessed:
+                together.append(probabilities)
+        signs = None
+        if assessed:
+            signs = read_signs(self._networks(), tensor, torch.cat(together, 1), names, config, axes, seen)
         closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
+        array = label.result()
         if settings.largest_component if largest_component is None else largest_component:
             array = keep_largest(array, len(self.organs))
-        return Segmented(array, volume.geometry, closeness, confidence.by_organ())
+        if signs is None or self.quality is None:
+            return Segmented(array, volume.geometry, closeness, confidence.by_organ())
+        assessment = self.quality.assess(signs)
+        return Segmented(array, volume.geometry, closeness, confidence.by_organ(), assessment, signs)
 
     @property
     def has_map(self) -> bool:
         """Whether the model has a discriminator that can judge every voxel."""
-        return "discriminator" in self.bundle.weights
+        return JUDGE in self.bundle.weights or OPPONENT in self.bundle.weights
+
+    def _networks(self) -> Networks:
+        if self._looking is None:
+            student = self.network
+            if self.bundle.segmenter != "student":
+                student = self.bundle.network("student").to(self.device)
+            judge = self.bundle.discriminator(JUDGE)
+            self._looking = Networks(self.network, student, None if judge is None else judge.to(self.device))
+        return self._looking
 
     def _slabs(
-        self, tensor: Tensor, settings: Inference, axes: Sequence[int], values: np.ndarray | None,
-        watch: Callable[[int], None],
+        self, tensor: Tensor, settings: Inference, axes: Sequence[int], judge: str | None,
+        values: np.ndarray | None, watch: Callable[[int], None],
     ) -> Iterator[Tensor]:  # fmt: skip
-        """Probabilities (K, d, H, W), some slices after the other; `values` is filled with the discriminator map.
+        """Probabilities (K, d, H, W), some slices after the other; `values` is filled with the map of the judge.
 
         Views that are mirrored along z begin at the other end, so that with flips all come at once.
         """
         if values is not None:
             first = 0
-            for probabilities, looks in self._with_map(tensor, watch):
+            for probabilities, looks in self._with_map(tensor, judge, watch):
                 values[first : first + len(looks)] = looks.cpu().numpy()
                 first += len(looks)
                 if not settings.flips:
@@ -129,12 +168,16 @@ class Segmenter:
         elif values is None:
             yield from probability_slabs(self.network, tensor, self.bundle.config, watch)
 
-    def _with_map(self, tensor: Tensor, watch: Callable[[int], None]) -> Iterator[tuple[Tensor, Tensor]]:
-        discriminator = self.bundle.discriminator()
+    def _with_map(
+        self, tensor: Tensor, name: str | None, watch: Callable[[int], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        discriminator = self.bundle.discriminator(name)
         if discriminator is None or discriminator.fusion is None:
             raise BundleError(
-                "this model has no discriminator, so there is no discriminator map",
-                expected="a model of the method voxel_adversarial with adv_weight above 0",
+                "this model has no such discriminator, so there is no discriminator map",
+                expected="a model of the method voxel_adversarial with adv_weight above 0"
+                if name == OPPONENT
+                else "a model that was trained with unlabeled scans",
                 found=f"a model of the method {self.bundle.config.training.method}",
                 do="leave out --discriminator-map",
             )
@@ -147,6 +190,18 @@ class Segmenter:
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
             self.bundle.config.inference, watch,
         )  # fmt: skip
+
+
+def _read_quality(bundle: Bundle) -> Quality | None:
+    if bundle.quality is None:
+        return None
+    try:
+        return Quality.from_dict(bundle.quality)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            "the model is damaged", expected="what it says of its quality, as it was saved",
+            found=f"{type(error).__name__}: {error}", do="copy the model folder again, or train the model anew",
+        ) from error  # fmt: skip
 
 
 def _ready(network: VNet, device: torch.device) -> VNet:
@@ -167,9 +222,9 @@ class _Share:
 
 def find_bundle(path: Path) -> Path:
     """The model folder at the path itself, or in a run folder."""
-    if (path / MODEL).is_file():
+    if (path / ABOUT).is_file():
         return path
-    if (path / "model" / MODEL).is_file():
+    if (path / "model" / ABOUT).is_file():
         return path / "model"
     if (path / "config.json").is_file():
         raise BundleError(

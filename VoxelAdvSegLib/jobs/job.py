@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from VoxelAdvSegLib.data.pseudonyms import reveal
 from VoxelAdvSegLib.errors import InputError, RunError
 from VoxelAdvSegLib.jobs.explain import Failure, explain_error, explain_exit
 from VoxelAdvSegLib.jobs.interpreter import Interpreter, launch
@@ -208,7 +209,7 @@ class Job:
         if kind == "end":
             self._end = event
         elif kind == "error":
-            self._end, self.failure = event, explain_error(event)
+            self._end, self.failure = event, explain_error(reveal(self.folder, event))
 
     def follow(self, event: Event) -> None:
         """What an event means for phase, progress and view; of earlier sittings, too."""
@@ -263,7 +264,7 @@ class Job:
                 if event["type"] == "end":
                     self._end = event
                 elif event["type"] == "error":
-                    self._end, self.failure = event, explain_error(event)
+                    self._end, self.failure = event, explain_error(reveal(self.folder, event))
             except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 continue  # torn or junk; the follower counts it
 

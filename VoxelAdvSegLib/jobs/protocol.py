@@ -60,13 +60,15 @@ class SegmentCase:
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """A queue of scans for one model; looks_labeled: also the discriminator map, where the model has one."""
+    """A queue of scans for one model; looks_labeled: also the discriminator map, where the model has one;
+    training_map: by the discriminator of the training in place of the one that was trained afterwards."""
 
     kind: ClassVar[str] = "segment"
 
     model: str
     cases: tuple[SegmentCase, ...]
     looks_labeled: bool = True
+    training_map: bool = False
     largest_component: bool | None = None
     flips: bool | None = None
     device: str = "auto"

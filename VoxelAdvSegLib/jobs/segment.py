@@ -21,7 +21,8 @@ class CaseProgress:
 
     state: waiting, started, done, skipped or failed; fraction: 0 to 1; output: the folder of its
     results. When done: volumes_ml, looks_labeled_mean (by organ, and "all organs"), confidence (by
-    organ: voxels, inside, boundary, peak), score (0 least to 1 most certain) and reason.
+    organ: voxels, inside, boundary, peak), score (0 least to 1 most certain) and reason; assessment: how good
+    it probably is (inference.quality.Assessment.to_dict), None where the model has not learned that.
     """
 
     id: str
@@ -36,6 +37,7 @@ class CaseProgress:
     organ_scores: dict[str, float] = field(default_factory=dict)
     score: float | None = None
     reason: str = ""
+    assessment: dict[str, Any] | None = None
     failure: Failure | None = None
 
     @property
@@ -88,6 +90,7 @@ class SegmentJob(Job):
                 setattr(case, name, dict(event[name]))
             case.seconds, case.score = float(event["seconds"]), float(event["score"])
             case.reason = str(event["reason"])
+            case.assessment = event.get("assessment")
         elif case.state == FAILED:
             case.failure = explain_error(event)
         self._count()

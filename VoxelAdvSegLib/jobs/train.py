@@ -18,6 +18,9 @@ PHASES = {
     "unlabeled scans": "preparing unlabeled scans",
     "validation scans": "preparing validation scans",
     "validation": "validation",
+    "judge": "learning how labeled scans look",
+    "references": "looking at the scans of the training",
+    "calibration": "learning how good the segmentations are",
 }
 
 

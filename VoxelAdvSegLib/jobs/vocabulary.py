@@ -40,7 +40,7 @@ EVENTS: Mapping[str, Mapping[str, Fields]] = {
         "message": ("level", "text"),
         "case": (
             "case", "state", "done", "total", "seconds?", "volumes_ml?", "looks_labeled_mean?", "confidence?", "score?",
-            "reason?", "organ_scores?", "text?", "what?", "file?", "expected?", "found?", "do?",
+            "reason?", "organ_scores?", "assessment?", "text?", "what?", "file?", "expected?", "found?", "do?",
         ),
         "progress": ("case", "phase", "fraction"),
         "end": ("reason", "done", "skipped", "failed"),

@@ -13,8 +13,8 @@ from VoxelAdvSegLib.config import Adversarial, Config
 from VoxelAdvSegLib.losses import adversarial_loss, discriminator_loss
 from VoxelAdvSegLib.networks.discriminator import Discriminator, level_channels
 from VoxelAdvSegLib.networks.fusion import FeatureFusion, PatchFeatures, VoxelFeatures
+from VoxelAdvSegLib.networks.joint_voxels import draw_joint_voxels, gather_joint
 from VoxelAdvSegLib.networks.vnet import block_channels
-from VoxelAdvSegLib.networks.voxels import draw_class_voxels
 
 MEMORY = 0.95  # decay of the moving accuracies, about the last 20 steps
 
@@ -60,16 +60,17 @@ class Adversary:
         smoothing = settings.disc_label_smoothing
         self.undecided = (1 - smoothing) / 2 if settings.adv_form == "lsgan" else math.log(1 - smoothing)
 
-    def draw(self, features: Sequence[Tensor], real: Tensor, fake: Tensor) -> Drawn:
+    def draw(self, features: Sequence[Tensor], real: Tensor, fake: Tensor, groups: Sequence[int] = ()) -> Drawn:
         """Voxels of every class on both sides.
 
         features: the chosen levels (B, C_l, d, h, w); real: (B, D, H, W) class of labeled voxels,
-        -1 elsewhere; fake: the same for unlabeled voxels, by pseudo-label.
+        -1 elsewhere; fake: the same for unlabeled voxels, by pseudo-label; groups: of the patches
+        (networks/joint.py), which several processes need.
         """
         s = self.settings
         per_class = max(1, min(s.disc_voxels_per_class, s.disc_points_max // self.classes))
-        real_voxels = draw_class_voxels(real, self.classes, per_class)
-        fake_voxels = draw_class_voxels(fake, self.classes, per_class)
+        real_voxels = draw_joint_voxels(real, groups, self.classes, per_class)
+        fake_voxels = draw_joint_voxels(fake, groups, self.classes, per_class)
         enough = (torch.minimum(real_voxels.counts, fake_voxels.counts) >= s.min_class_voxels).float()
         if not s.disc_include_background:
             enough[0] = 0
@@ -79,8 +80,8 @@ class Adversary:
         ]
         shape = tuple(real.shape[1:])
         return Drawn(
-            real=self.fusion.gather(moved, real_voxels.positions.reshape(-1), shape),
-            fake=self.fusion.gather(moved, fake_voxels.positions.reshape(-1), shape),
+            real=gather_joint(self.fusion, moved, real_voxels, shape),
+            fake=gather_joint(self.fusion, moved, fake_voxels, shape),
             classes=torch.arange(self.classes, device=real.device).repeat_interleave(per_class),
             weights=enough,
             real_counts=real_voxels.counts,

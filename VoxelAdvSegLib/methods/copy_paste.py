@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from VoxelAdvSegLib.networks import joint
+
 
 def draw_box(shape_zyx: Sequence[int], edge: float, device: torch.device) -> Tensor:
     """Bool (D, H, W), true inside a box of `edge` times each side, anywhere in the patch."""
@@ -22,10 +24,10 @@ def draw_box(shape_zyx: Sequence[int], edge: float, device: torch.device) -> Ten
 
 def paste_labeled(arrays: Sequence[Tensor], edge: float) -> list[Tensor]:
     """Every patch with a box of the one before it; the same box in images, labels, ... (B, ..., D, H, W)."""
-    if len(arrays[0]) < 2:
+    if len(arrays[0]) * joint.processes() < 2:
         return list(arrays)
     box = draw_box(tuple(arrays[0].shape[-3:]), edge, arrays[0].device)
-    return [torch.where(box, array.roll(1, 0), array) for array in arrays]
+    return [torch.where(box, joint.roll(array), array) for array in arrays]
 
 
 @dataclass(frozen=True)

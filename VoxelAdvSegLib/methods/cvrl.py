@@ -18,6 +18,7 @@ from VoxelAdvSegLib.losses import consistency
 from VoxelAdvSegLib.methods.contract import Batch, Term, Turn
 from VoxelAdvSegLib.methods.student import StudentMethod
 from VoxelAdvSegLib.methods.supervised import supervised_terms
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.vnet import VNet
 
 WIDTH = 64
@@ -73,17 +74,20 @@ class ContrastiveVoxels(StudentMethod):
         everything = torch.cat([images, batch.unlabeled])
         logits, features = self.see_features(everything)
         probabilities = logits.softmax(1)
-        target, slow_features = self.teach(everything)
+        target, slow_features = self.teach(everything, labeled=n)
         terms = supervised_terms(self.config.supervision, logits[:n], probabilities[:n], label)
         weight = settings.mt_weight * self.ramp(step)
         terms["consistency"] = Term(consistency(probabilities[n:], target[n:]), weight)
-        terms["contrast"] = Term(self._contrast(features[8], slow_features[8]), settings.cvrl_weight)
+        terms["contrast"] = Term(self._contrast(features[8], slow_features[8], n), settings.cvrl_weight)
         yield Turn("student", terms, {"consistency_weight": weight})
 
-    def _contrast(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def _contrast(self, student: Tensor, teacher: Tensor, labeled: int) -> Tensor:
         """Of block-9 features (B, C, D, H, W), at voxels drawn in each patch; the queue takes in the teacher's."""
+        groups = (labeled, len(student) - labeled)
+        own_places = joint.own_slots(groups)
         count = self.config.comparison.cvrl_voxels
-        places = torch.randint(student[0, 0].numel(), (len(student), count), device=student.device)
+        patches = joint.processes() * len(student)
+        places = torch.randint(student[0, 0].numel(), (patches, count), device=student.device)[own_places]
 
         def rows(features: Tensor) -> Tensor:
             index = places[:, None].expand(-1, features.shape[1], -1)
@@ -92,7 +96,10 @@ class ContrastiveVoxels(StudentMethod):
         own = self.projection(rows(student))
         with torch.no_grad():
             slow = self.networks["teacher_projection"](rows(teacher))
-        across_voxels = info_nce(own.flatten(0, 1), slow.flatten(0, 1), self.queue.rows.clone())
+            everywhere = joint.gather(slow, groups)  # those of other processes are negatives, too
+        others = [number for number in range(patches) if number not in own_places]
+        negatives = torch.cat([everywhere[others].flatten(0, 1), self.queue.rows])
+        across_voxels = info_nce(own.flatten(0, 1), slow.flatten(0, 1), negatives)
         across_dimensions = torch.stack([info_nce(a.T, b.T) for a, b in zip(own, slow, strict=True)]).mean()
-        self.queue.add(slow.flatten(0, 1))
+        self.queue.add(everywhere.flatten(0, 1))
         return across_voxels + DIMENSION_WEIGHT * across_dimensions

@@ -20,6 +20,7 @@ from VoxelAdvSegLib.methods.atlas import Atlas
 from VoxelAdvSegLib.methods.contract import Batch, Term, Turn
 from VoxelAdvSegLib.methods.optimizers import make_opponent_player
 from VoxelAdvSegLib.methods.student import StudentMethod
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.map_discriminators import PatchDiscriminator
 from VoxelAdvSegLib.networks.vnet import VNet
 
@@ -30,7 +31,10 @@ def focal(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor
     """Mean of (1 - p)^2 (-ln p) of the reference class; weight (B, D, H, W) is taken relative to its mean."""
     loss = F.cross_entropy(logits, label, reduction="none")
     loss = (1 - (-loss).exp()) ** FOCUS * loss
-    return loss.mean() if weight is None else (loss * weight).mean() / weight.mean()
+    if weight is None:
+        return loss.mean()
+    weighted, total = joint.joint_sum(torch.stack([(loss * weight).sum(), weight.sum()]))
+    return weighted / total
 
 
 class DeepAtlasPrior(StudentMethod):
@@ -47,7 +51,7 @@ class DeepAtlasPrior(StudentMethod):
         n = len(images)
         logits = self.see(torch.cat([images, batch.unlabeled]))
         probabilities = logits.softmax(1)
-        self.atlas.add(label)
+        self.atlas.add(joint.gather(label, (n,)))
         terms = {"focal": Term(focal(logits[:n], label, 1 + self.atlas.uncertainty(label)))}
         judged = self.opponent(probabilities)
         real = torch.ones_like(judged)

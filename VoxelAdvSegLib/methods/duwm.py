@@ -19,6 +19,7 @@ from VoxelAdvSegLib.losses import entropy
 from VoxelAdvSegLib.methods.contract import Batch, Term, Turn
 from VoxelAdvSegLib.methods.student import StudentMethod
 from VoxelAdvSegLib.methods.supervised import supervised_terms
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.vnet import VNet
 
 
@@ -28,14 +29,17 @@ def feature_uncertainty(passes: Tensor) -> Tensor:
     0 everywhere where the passes agree.
     """
     variance = passes.var(0, correction=0).mean(1)
-    low, high = variance.amin(), variance.amax()
+    limits = joint.gather(torch.stack([variance.amin(), variance.amax()])[None], (1,))
+    low, high = limits[:, 0].amin(), limits[:, 1].amax()
     return (variance - low) / (high - low).clamp_min(1e-12)
 
 
 def weighted_difference(student: Tensor, teacher: Tensor, uncertainty: Tensor) -> Tensor:
     """Mean squared difference over channels (B, C, D, H, W), voxels weighted by e^-uncertainty (B, D, H, W)."""
     weight = (-uncertainty).exp()
-    return ((student - teacher).square().mean(1) * weight).sum() / weight.sum()
+    difference = ((student - teacher).square().mean(1) * weight).sum()
+    difference, total = joint.joint_sum(torch.stack([difference, weight.sum()]))
+    return difference / total
 
 
 class DoubleUncertainty(StudentMethod):
@@ -58,7 +62,7 @@ class DoubleUncertainty(StudentMethod):
 
     def _passes(self, images: Tensor, labeled: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of the unlabeled patches: mean probabilities and features of block 9, and both uncertainties."""
-        seen = [self.teach(images, dropout=True) for _ in range(self.config.comparison.duwm_passes)]
+        seen = [self.teach(images, dropout=True, labeled=labeled) for _ in range(self.config.comparison.duwm_passes)]
         mean = torch.stack([probabilities[labeled:] for probabilities, _ in seen]).mean(0)
         hidden = torch.stack([features[8][labeled:].float() for _, features in seen])
         return mean, hidden.mean(0), entropy(mean) / math.log(self.classes), feature_uncertainty(hidden)

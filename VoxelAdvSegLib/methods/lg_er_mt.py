@@ -57,7 +57,7 @@ class LocalGlobalMeanTeacher(StudentMethod):
         everything = torch.cat([images, batch.unlabeled])
         logits = self.see(everything)
         student = logits.softmax(1)
-        teacher, _ = self.teach(everything)
+        teacher, _ = self.teach(everything, labeled=n)
         terms = supervised_terms(self.config.supervision, logits[:n], student[:n], label)
         weight, small = settings.mt_weight * self.ramp(step), settings.lger_weight * self.ramp(step)
         terms["consistency"] = Term(consistency(student, teacher), weight)

@@ -29,7 +29,7 @@ class MeanTeacher(StudentMethod):
         logits = self.see(everything)
         probabilities = logits.softmax(1)
         # The teacher sees the labeled patches too, so that batch norm is the same for both.
-        target, _ = self.teach(everything)
+        target, _ = self.teach(everything, labeled=n)
         terms = supervised_terms(self.config.supervision, logits[:n], probabilities[:n], label)
         weight = self.config.comparison.mt_weight * self.ramp(step)
         terms["consistency"] = Term(consistency(probabilities[n:], target[n:]), weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from VoxelAdvSegLib.config import Representation
 from VoxelAdvSegLib.losses import feature_loss
 from VoxelAdvSegLib.networks.fusion import FeatureFusion
+from VoxelAdvSegLib.networks.joint_voxels import JointVoxels, draw_joint_voxels, gather_joint
 from VoxelAdvSegLib.networks.projection import make_mlp
 from VoxelAdvSegLib.networks.teacher import teacher_mode
-from VoxelAdvSegLib.networks.voxels import draw_class_voxels, draw_in_patches
+from VoxelAdvSegLib.networks.voxels import draw_in_patches
 
 
 class FeatureLayer(nn.Module):
@@ -66,14 +68,14 @@ class FeaturePairs:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
         first, second = self.draw(student_label, teacher_label)
-        classes = len(first)
+        classes = len(first.counts)
         if not classes:
             return torch.zeros((), device=student_label.device), {}
         shape = tuple(student_label.shape[1:])
-        online = student.fusion.fuse(student.fusion.gather(student_features, first.flatten(), shape))
+        online = student.fusion.fuse(gather_joint(student.fusion, student_features, first, shape))
         prediction = student.predictor(student.projector(online))
         with torch.no_grad(), teacher_mode(teacher.projector):
-            slow = teacher.fusion.fuse(teacher.fusion.gather(teacher_features, second.flatten(), shape))
+            slow = teacher.fusion.fuse(gather_joint(teacher.fusion, teacher_features, second, shape))
             target = teacher.projector(slow).unflatten(0, (classes, -1))
         paired = target
         if s.feature_pairing == "class_mean":
@@ -81,24 +83,27 @@ class FeaturePairs:
         distance = feature_loss(prediction.unflatten(0, (classes, -1)), paired, s.feature_reduction)
         return distance.mean(), _collapse_signs(target)
 
-    def draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions (C, n) for student and teacher, of the C classes with enough voxels.
+    def draw(self, student_label: Tensor, teacher_label: Tensor) -> tuple[JointVoxels, JointVoxels]:
+        """Voxels (C, n) for student and teacher, of the C classes with enough of them.
 
         Other classes take no part: their rows would enter the statistics of batch norm.
         """
         s = self.settings
-        first = draw_class_voxels(student_label, self.classes, s.feature_voxels_per_class)
-        second = draw_class_voxels(teacher_label, self.classes, s.feature_voxels_per_class)
+        labeled = len(teacher_label)
+        groups = (labeled, len(student_label) - labeled)
+        first = draw_joint_voxels(student_label, groups, self.classes, s.feature_voxels_per_class)
+        second = draw_joint_voxels(teacher_label, (labeled,), self.classes, s.feature_voxels_per_class)
         enough = torch.minimum(first.counts, second.counts) >= self.min_voxels
         if not s.feature_include_background:
             enough[0] = False
-        firsts, seconds = first.positions[enough], second.positions[enough]
-        same_place = firsts % teacher_label.numel()
+        firsts, seconds = first.chosen(enough), second.chosen(enough)
+        # A voxel and its partner in the same patch lie in the same process.
+        same_place = firsts.positions % teacher_label.numel()
         if s.feature_pairing == "same_voxel":
-            seconds = same_place
+            seconds = replace(firsts, positions=same_place)
         elif not s.feature_cross_sample:
             patches = same_place // teacher_label[0].numel()
-            seconds = draw_in_patches(teacher_label, patches, enough.nonzero()[:, 0])
+            seconds = replace(firsts, positions=draw_in_patches(teacher_label, patches, enough.nonzero()[:, 0]))
         return firsts, seconds
 
 

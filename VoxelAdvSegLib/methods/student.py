@@ -13,6 +13,7 @@ from VoxelAdvSegLib.methods.contract import Batch, Player
 from VoxelAdvSegLib.methods.copy_paste import paste_labeled
 from VoxelAdvSegLib.methods.optimizers import autocast, make_student_player
 from VoxelAdvSegLib.methods.supervised import encoder_parameters
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.teacher import decay_at, make_teacher, move_teacher, teacher_mode
 from VoxelAdvSegLib.networks.vnet import VNet
 
@@ -84,10 +85,11 @@ class StudentMethod:
         return logits.float(), features
 
     @torch.no_grad()
-    def teach(self, images: Tensor, dropout: bool | None = None) -> tuple[Tensor, list[Tensor]]:
+    def teach(self, images: Tensor, dropout: bool | None = None, labeled: int = 0) -> tuple[Tensor, list[Tensor]]:
         """The teacher's probabilities (B, K, D, H, W) of noisy images, and the outputs of its blocks 1 to 9.
 
-        Noise is drawn anew in every call; dropout None: as the configuration says.
+        Noise is drawn anew in every call; dropout None: as the configuration says; labeled: how many of
+        the images come first as a group of their own (networks/joint.py).
         """
         teacher, c = self.networks["teacher"], self.config.consistency
         assert isinstance(teacher, VNet)
@@ -96,13 +98,13 @@ class StudentMethod:
             teacher_mode(teacher, c.teacher_norm, use_dropout, c.teacher_buffers),
             autocast(self.config, images.device),
         ):
-            logits, features = teacher.forward_features(self.noisy(images))
+            logits, features = teacher.forward_features(self.noisy(images, labeled))
         return logits.float().softmax(1), features
 
-    def noisy(self, images: Tensor) -> Tensor:
+    def noisy(self, images: Tensor, labeled: int = 0) -> Tensor:
         """Images with the clipped noise of the published mean teachers."""
         c = self.config.comparison
-        noise = torch.randn_like(images) * c.mt_noise
+        noise = joint.randn_like(images, (labeled, len(images) - labeled)) * c.mt_noise
         return images + noise.clamp(-c.mt_noise_clip, c.mt_noise_clip)
 
     def ramp(self, step: int) -> float:

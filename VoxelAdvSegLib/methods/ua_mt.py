@@ -17,6 +17,7 @@ from VoxelAdvSegLib.losses import entropy
 from VoxelAdvSegLib.methods.contract import Batch, Term, Turn
 from VoxelAdvSegLib.methods.student import StudentMethod
 from VoxelAdvSegLib.methods.supervised import supervised_terms
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.schedule import gaussian_ramp
 
@@ -29,7 +30,8 @@ def entropy_limit(step: int, total: int, classes: int) -> float:
 def certain_consistency(student: Tensor, teacher: Tensor, certain: Tensor) -> Tensor:
     """Mean squared difference of probabilities (B, K, D, H, W) over the voxels that count (B, D, H, W)."""
     squared = (student - teacher).square().sum(1)
-    return (squared * certain).sum() / (student.shape[1] * certain.sum() + 1e-16)
+    difference, count = joint.joint_sum(torch.stack([(squared * certain).sum(), certain.sum().to(squared.dtype)]))
+    return difference / (student.shape[1] * count + 1e-16)
 
 
 class UncertaintyAwareMeanTeacher(StudentMethod):

@@ -31,6 +31,7 @@ from VoxelAdvSegLib.methods.copy_paste import (
 from VoxelAdvSegLib.methods.optimizers import autocast, make_discriminator_player, make_student_player
 from VoxelAdvSegLib.methods.representation import FeatureLayer, FeaturePairs
 from VoxelAdvSegLib.methods.supervised import encoder_parameters, supervised_terms
+from VoxelAdvSegLib.networks import joint
 from VoxelAdvSegLib.networks.teacher import decay_at, make_teacher, move_teacher, teacher_mode
 from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.schedule import gaussian_ramp, linear_ramp
@@ -144,6 +145,7 @@ class VoxelAdversarial:
             labeled, label, case = paste_labeled((labeled, label, case), settings.supervision.copy_paste_box)
         self._teacher_features: list[Tensor] | None = None
         self._teacher_label = label
+        self._groups = (len(labeled), len(batch.unlabeled))
         target = self._teach(torch.cat([labeled, batch.unlabeled]), step)
         nowhere = torch.full((len(batch.unlabeled), *shape), -1, dtype=torch.long, device=label.device)
         if self.pasting and len(batch.unlabeled):
@@ -184,7 +186,7 @@ class VoxelAdversarial:
         if teacher is None:
             return None
         c = self.config.consistency
-        noise = torch.randn_like(images) * c.consistency_noise
+        noise = joint.randn_like(images, self._groups) * c.consistency_noise
         noisy = images + noise.clamp(-c.consistency_noise_clip, c.consistency_noise_clip)
         with (
             torch.no_grad(),
@@ -199,7 +201,7 @@ class VoxelAdversarial:
         c = self.config.consistency
         if c.consistency_noise_on != who:
             return images
-        noise = torch.randn_like(images) * c.consistency_noise
+        noise = joint.randn_like(images, self._groups) * c.consistency_noise
         return images + noise.clamp(-c.consistency_noise_clip, c.consistency_noise_clip)
 
     def _forward_student(self, images: Tensor, labeled: int) -> tuple[Tensor, list[Tensor]]:
@@ -232,10 +234,12 @@ class VoxelAdversarial:
         if a.adv_gate == "held_out":
             held_out = self._held_out(seen.case, step)
             self.adversary.note_held_out(
-                self.adversary.draw([c.detach() for c in chosen], real.masked_fill(~held_out, -1), seen.fake)
+                self.adversary.draw(
+                    [c.detach() for c in chosen], real.masked_fill(~held_out, -1), seen.fake, self._groups
+                )
             )
             real = real.masked_fill(held_out, -1)
-        return self.adversary.draw(chosen, real, seen.fake)
+        return self.adversary.draw(chosen, real, seen.fake, self._groups)
 
     def _held_out(self, case: Tensor, step: int) -> Tensor:
         """Voxels of the labeled cases whose turn it is to be unknown to the discriminator."""

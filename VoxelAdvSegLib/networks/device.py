@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import psutil
 import torch
@@ -11,11 +12,14 @@ from VoxelAdvSegLib.data.plan import Machine
 from VoxelAdvSegLib.errors import ConfigError
 
 
-def choose_device(wish: str) -> torch.device:
+def choose_device(wish: str, place: int = 0, processes: int = 1) -> torch.device:
     """auto: the first CUDA device where there is one, else the CPU; cpu; cuda; cuda:N.
 
-    Raises ConfigError when the wished device is not there.
+    place: which of the processes on this computer asks; each gets a CUDA device of its own. Raises
+    ConfigError when the wished device is not there, or there are fewer than processes.
     """
+    if processes > 1:
+        return _device_of_one(wish, place, processes)
     if wish == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -35,10 +39,68 @@ def choose_device(wish: str) -> torch.device:
     return torch.device("cuda:0") if wish == "cuda" else device
 
 
-def describe_machine(device: torch.device) -> Machine:
-    """Name, free memory and cores of what the device computes on."""
+def _device_of_one(wish: str, place: int, processes: int) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wish == "cpu" or (wish == "auto" and not count):
+        return torch.device("cpu")
+    if wish not in ("auto", "cuda") or processes > count:
+        raise ConfigError(
+            "each process needs a CUDA device of its own",
+            expected=f"--device cuda or cpu, and at most {count} processes on this computer" if count else "cpu",
+            found=f"--device {wish}, {processes} processes",
+            do="start torchrun with another --nproc-per-node; CUDA_VISIBLE_DEVICES chooses the devices",
+        )
+    return torch.device("cuda", place)
+
+
+def describe_machine(device: torch.device, processes: int = 1) -> Machine:
+    """Name, cores, and the free memory that one of the processes on this computer may have."""
     cores = os.cpu_count() or 1
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return Machine("cuda", float(free), cores, torch.cuda.get_device_name(device))
-    return Machine("cpu", float(psutil.virtual_memory().available), cores, f"the CPU ({cores} cores)")
+    return Machine("cpu", float(psutil.virtual_memory().available) / processes, cores, f"the CPU ({cores} cores)")
+
+
+class PeakMemory:
+    """The most memory that has been in use since it was made: of the device, or of this process on the CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = 0
+        else:
+            self._before = psutil.Process().memory_info().rss
+            self._earlier = _peak_rss()
+
+    def measured_bytes(self) -> int | None:
+        """None where an earlier peak of the process hides this one (reading scans, on the CPU)."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        peak = _peak_rss()
+        return peak - self._before if peak > self._earlier else None
+
+
+def _peak_rss() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not on Windows
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "std::bad_alloc",
+    "could not create a primitive",  # oneDNN, whose kernels need memory as well
+    "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, in whatever words the device or the system says so."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.errors import ConfigError
+from VoxelAdvSegLib.networks.recompute import Recomputed
 
 DOWNSAMPLING = 16  # four stride-2 convolutions
 CONVOLUTIONS_PER_BLOCK = (1, 2, 3, 3, 3, 3, 3, 2, 1)  # blocks 1 to 9
@@ -108,6 +109,13 @@ class VNet(nn.Module):
         self.ups = nn.ModuleList(ups)
         self.dropout = nn.Dropout3d(0.5 if dropout else 0.0)
         self.head = Head(channels[8], classes)
+
+    def recompute_blocks(self) -> None:
+        """From now on a block keeps its input alone (networks/recompute.py)."""
+        for layers in (self.blocks, self.ups):
+            for number, block in enumerate(layers):
+                assert isinstance(block, nn.Sequential)
+                layers[number] = Recomputed(*block)  # the same layers under the same names
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits (B, K, D, H, W) of volumes (B, C, D, H, W)."""

@@ -17,8 +17,7 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def case_row(case: Case, findings: Sequence[Finding]) -> Row:
-    """Findings, name, role, state, score and last change."""
-    score = "" if case.score is None else f"{case.score:.2f}"
+    """Findings, name, role, state, quality and last change."""
     return Row(
         case.id,
         (
@@ -26,10 +25,22 @@ def case_row(case: Case, findings: Sequence[Finding]) -> Row:
             Cell(case.name, f"{case.id}: {case.image}"),
             Cell(case.role),
             Cell(case.state, case.reason),
-            Cell(score, case.reason if score else _("No prediction yet.")),
+            quality_cell(case),
             Cell(local_time(case.changed)[:10], local_time(case.changed)),
         ),
     )
+
+
+def quality_cell(case: Case) -> Cell:
+    """Probable Dice with its interval, or the certainty; the reason as tip. Sorted by the number."""
+    if case.score is None:
+        return Cell(tip=_("No prediction yet."), order=(-1,))
+    number, text = case.score, f"{case.score:.2f}"
+    if case.predicted is not None:
+        number, low, high = case.predicted
+        text = f"{number:.2f} ({low:.2f}-{high:.2f})"
+    # A number that a scan of another kind makes meaningless does not stand there unmarked.
+    return Cell(text, case.reason, icon="warning" if case.unlike else "", order=(round(1000 * number),))
 
 
 def _findings_cell(findings: Sequence[Finding]) -> Cell:

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from VoxelAdvSegLib.panel import dialogs
+from VoxelAdvSegLib.panel.case_rows import quality_cell
 from VoxelAdvSegLib.panel.dialogs import shown
 from VoxelAdvSegLib.panel.editor import Editor
 from VoxelAdvSegLib.panel.plot import Plot
@@ -119,8 +120,7 @@ class ReviewSection:
 
     @staticmethod
     def _row(case: Any) -> Row:
-        certainty = "-" if case.score is None else f"{case.score:.2f}"
-        return Row(case.id, (Cell(case.name, case.reason), Cell(certainty, case.reason), Cell(case.state, case.reason)))
+        return Row(case.id, (Cell(case.name, case.reason), quality_cell(case), Cell(case.state, case.reason)))
 
     def _show_review(self) -> None:
         ui, review = self.ui, self.workbench.review

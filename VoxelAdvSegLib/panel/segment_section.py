@@ -86,6 +86,7 @@ class SegmentSection:
                     (
                         Cell(organ.name),
                         Cell(f"{organ.ml:.2f}"),
+                        _quality(result, organ.name),
                         Cell("-" if looks is None else f"{looks:.2f}", _("From 0 to 1; 0.5 and more looks labeled.")),
                     ),
                 )
@@ -131,7 +132,7 @@ class SegmentSection:
         model_id = self.model()
         waits = model_id is not None and bool(workbench.to_segment(model_id))
         ui.segmentAllButton.enabled = waits and not workbench.is_segmenting
-        sentences = [] if workbench.is_segmenting else [self._ended(), reason]
+        sentences = [] if workbench.is_segmenting else [self._ended(), reason, _warning(workbench.result)]
         ui.segmentReasonLabel.text = "\n".join(sentence for sentence in sentences if sentence)
         ui.segmentReasonLabel.visible = bool(ui.segmentReasonLabel.text)
         ui.modelBox.enabled = bool(self._models)
@@ -175,7 +176,10 @@ class SegmentSection:
     @shown
     def on_segment(self) -> None:
         self.ui.mapCheckBox.checked = False
-        self.workbench.segment(self.ui.volumeSelector.currentNode(), self.model(), self.ui.surfaceCheckBox.checked)
+        ui = self.ui
+        self.workbench.segment(
+            ui.volumeSelector.currentNode(), self.model(), ui.surfaceCheckBox.checked, ui.trainingMapCheckBox.checked
+        )
 
     @shown
     def on_segment_all(self) -> None:
@@ -192,3 +196,19 @@ class SegmentSection:
     @shown
     def on_map(self) -> None:
         self.workbench.show_map(self.ui.mapCheckBox.checked)
+
+
+def _quality(result: Any, organ: str) -> Cell:
+    """Probable Dice of an organ with its interval, or why there is none."""
+    said = None if result is None else result.assessment
+    found = ((said or {}).get("predicted_dice") or {}).get(organ)
+    if found is None:
+        why = said["warning"] if said else _("This model has not learned how good its segmentations are.")
+        return Cell("-", why)
+    text = f"{found['value']:.2f} ({found['low']:.2f}-{found['high']:.2f})"
+    return Cell(text, said["why"] if said else "", icon="warning" if said and said["unlike_training"] else "")
+
+
+def _warning(result: Any) -> str:
+    """That the scan is of a kind that the model does not know, or why there is no probable Dice."""
+    return "" if result is None or not result.assessment else str(result.assessment["warning"])

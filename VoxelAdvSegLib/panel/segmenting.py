@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ UNCERTAIN_BELOW = 0.5  # score of an organ from which its segment is flagged
 
 @dataclass
 class Result:
-    """A segmented volume of the scene; looks: mean of "looks like labeled scans" by organ.
+    """A segmented volume of the scene; looks: mean of "looks like labeled scans" by organ; assessment: how good it
+    probably is, as the job has told it.
 
     The nodes are None when they were deleted since.
     """
@@ -46,6 +47,7 @@ class Result:
     volume: Handle
     segmentation: Handle
     map_node: Any = None
+    assessment: Mapping[str, Any] | None = None
 
     @property
     def volume_node(self) -> Any:
@@ -63,6 +65,7 @@ class _Order:
     model: Model
     volume: Handle | None = None
     surfaces: bool = False
+    training_map: bool = False
     then: Callable[[Result], None] | None = None  # of a comparison: what comes after this one
     result: Result | None = None
 
@@ -104,14 +107,23 @@ class Segmenting(Comparing):
         return self._order is not None
 
     def segment(
-        self, volume_node: Any, model_id: str | None = None, surfaces: bool = False, wait: bool = False
+        self,
+        volume_node: Any,
+        model_id: str | None = None,
+        surfaces: bool = False,
+        training_map: bool = False,
+        wait: bool = False,
     ) -> SegmentJob:
-        """Segments a volume of the scene into a new segmentation node. Raises InputError or RunError."""
+        """Segments a volume of the scene into a new segmentation node. Raises InputError or RunError.
+
+        training_map: with the map of the training's own discriminator in place of the later one's.
+        """
         model_id = model_id or self.default_model()
         missing = self.why_not_segment(volume_node, model_id)
         if missing:
             raise InputError(_("the volume cannot be segmented"), found=missing)
-        self._start_volume(_Order(self.the_project().model(str(model_id)), Handle.of(volume_node), surfaces))
+        model = self.the_project().model(str(model_id))
+        self._start_volume(_Order(model, Handle.of(volume_node), surfaces, training_map))
         return self._segmented(wait)
 
     def _start_volume(self, order: _Order) -> None:
@@ -120,7 +132,10 @@ class Segmenting(Comparing):
         try:
             export_volume(order.volume.node, folder / "image.nrrd")
             case = SegmentCase(SCAN, str(folder / "image.nrrd"), str(folder / SCAN))
-            self._start(folder, SegmentRequest(str(order.model.path), (case,), threads=self.threads), order)
+            request = SegmentRequest(
+                str(order.model.path), (case,), training_map=order.training_map, threads=self.threads
+            )
+            self._start(folder, request, order)
         except VoxelAdvSegError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -211,7 +226,10 @@ class Segmenting(Comparing):
         if self._order is not order:
             return
         self._order = None
-        if order.volume is not None:
+        if order.volume is None:
+            self.the_project().rank_predictions()
+            self.notify("cases", "review")
+        else:
             (job.folder / "image.nrrd").unlink(missing_ok=True)  # a copy of the scan has served
         failure = job.failure or next((case.failure for case in job.cases.values() if case.failure), None)
         if order.then is not None and failure is not None:
@@ -249,6 +267,7 @@ class Segmenting(Comparing):
         volumes_table(self.scene, node, sizes)
         self.show_map(False)
         self.result = Result(sizes, _by_organ(case), order.model, case.score, case.reason, volume, Handle.of(node))
+        self.result.assessment = case.assessment
         order.result = self.result
         self.notify("results")
         map_file = case.output / "looks_labeled.nii.gz"

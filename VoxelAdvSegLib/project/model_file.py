@@ -6,31 +6,22 @@ Nothing in it is executed, here or later: there is no pickle.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import stat
-import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.errors import BundleError
-from VoxelAdvSegLib.project.disk import PARTIAL, move, sha256, written_or_told
+from VoxelAdvSegLib.model_folder import ABOUT, CARD, LARGEST_TEXT, WEIGHTS, WEIGHTS_NAME, check_model, damaged
+from VoxelAdvSegLib.project.disk import PARTIAL, move, written_or_told
 
-MODEL_FORMAT = 1  # as bundle.FORMAT, which is out of reach without torch
-ABOUT, CARD, WEIGHTS = "model.json", "README.md", ".safetensors"
-WEIGHTS_NAME = re.compile(r"[A-Za-z0-9_\-]{1,60}\.safetensors")
 MOST_FILES = 16
-LARGEST_TEXT = 4 * 2**20
 LARGEST_WEIGHTS = 4 * 2**30
-LARGEST_HEADER = 16 * 2**20
+LARGEST_MODEL = 8 * 2**30  # all files together
 MOST_EXPANSION = 200  # bytes from one packed byte; JSON stays far below
-ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True)
@@ -38,78 +29,6 @@ class _Member:
     name: str
     size: int
     open: Callable[[], IO[bytes]]
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """model.json of a model folder.
-
-    Raises BundleError when there is none, it is damaged, or of another version.
-    """
-    file = folder / ABOUT
-    try:
-        if file.stat().st_size > LARGEST_TEXT:
-            raise ValueError(f"{file.stat().st_size} bytes")
-        about = json.loads(file.read_text(encoding="utf-8"))
-        found = about["format"]
-    except FileNotFoundError as error:
-        raise BundleError(
-            "there is no model", file=folder, expected=f"a folder with {ABOUT}", found="no such file",
-            do="choose another model",
-        ) from error  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(folder, f"{ABOUT}: {type(error).__name__}: {error}") from error
-    if found != MODEL_FORMAT:
-        raise BundleError(
-            "the model is from another version", file=folder,
-            expected=f"format {MODEL_FORMAT} (VoxelAdvSeg {__version__})",
-            found=f"format {found} (VoxelAdvSeg {about.get('version', '?')})"[:200],
-            do="update VoxelAdvSeg, or train the model anew",
-        )  # fmt: skip
-    checksums, organs = about.get("sha256"), about.get("organs")
-    if not isinstance(checksums, dict) or not checksums or not all(WEIGHTS_NAME.fullmatch(name) for name in checksums):
-        raise _damaged(folder, f"{ABOUT} has no table of weights files")
-    if not isinstance(organs, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in organs):
-        raise _damaged(folder, f"{ABOUT} names no organs")
-    if not isinstance(about.get("provenance"), dict):
-        raise _damaged(folder, f"{ABOUT} does not say how it was trained")
-    return about
-
-
-def check_model(folder: Path) -> dict[str, Any]:
-    """read_about, after the weights were found whole and unaltered. Raises BundleError."""
-    about = read_about(folder)
-    present = {path.name for path in folder.iterdir() if path.name.endswith(WEIGHTS)}
-    for name in sorted(present ^ set(about["sha256"])):
-        raise _damaged(folder, f"{name} is missing" if name not in present else f"{name} is not told of in {ABOUT}")
-    for name, checksum in about["sha256"].items():
-        check_safetensors(folder / name)
-        if sha256(folder / name) != checksum:
-            raise _damaged(folder, f"{name} is not the file that was saved (its checksum differs)")
-    return about
-
-
-def check_safetensors(file: Path) -> None:
-    """Raises BundleError unless the tensors of the header fill the file exactly."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        start = opened.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise _damaged(file, f"a header of {length} bytes in a file of {size}")
-        raw = opened.read(length)
-    try:
-        header = json.loads(raw)
-        header.pop("__metadata__", None)
-        spans = sorted(_span(tensor) for tensor in header.values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(file, f"its header: {type(error).__name__}: {error}"[:200]) from error
-    end = 0
-    for begin, stop in spans:
-        if begin != end:
-            raise _damaged(file, "tensors that overlap or leave gaps")
-        end = stop
-    if end != size - 8 - length:
-        raise _damaged(file, f"{size - 8 - length} bytes of tensors where the header tells of {end}")
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -146,7 +65,7 @@ def unpack(source: Path, folder: Path) -> None:
                 with member.open() as read, (folder / member.name).open("xb") as write:
                     _copy(read, write, member.size, source)
             except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-                raise _damaged(source, f"{member.name}: {error}"[:200]) from error
+                raise damaged(source, f"{member.name}: {error}"[:200]) from error
     check_model(folder)
 
 
@@ -194,6 +113,8 @@ def _check_members(source: Path, members: list[_Member]) -> None:
         largest = LARGEST_WEIGHTS if member.name.endswith(WEIGHTS) else LARGEST_TEXT
         if member.size > largest:
             raise _strange(source, f"{member.name} of {member.size} bytes")
+    if sum(member.size for member in members) > LARGEST_MODEL:
+        raise _strange(source, f"{sum(member.size for member in members)} bytes in all")
     if ABOUT not in names:
         raise _strange(source, f"no {ABOUT}")
 
@@ -207,24 +128,7 @@ def _copy(read: IO[bytes], write: IO[bytes], size: int, source: Path) -> None:
             break
         write.write(chunk)
     if left:
-        raise _damaged(source, f"{'more' if left < 0 else 'fewer'} bytes in a file than it claims to have")
-
-
-def _span(tensor: Any) -> tuple[int, int]:
-    begin, end = tensor["data_offsets"]
-    shape = tensor["shape"]
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (begin, end, *shape)):
-        raise ValueError("sizes that are no numbers")
-    if math.prod(shape) * ITEM_BYTES[tensor["dtype"]] != end - begin:
-        raise ValueError(f"a tensor of shape {shape} in {end - begin} bytes")
-    return begin, end
-
-
-def _damaged(file: Path, found: str) -> BundleError:
-    return BundleError(
-        "the model is damaged", file=file, expected="the files as they were saved", found=found,
-        do="copy or export the model again, or train it anew",
-    )  # fmt: skip
+        raise damaged(source, f"{'more' if left < 0 else 'fewer'} bytes in a file than it claims to have")
 
 
 def _strange(file: Path, found: str) -> BundleError:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from VoxelAdvSegLib.data.pseudonyms import read_paths
 from VoxelAdvSegLib.errors import ProjectError, VoxelAdvSegError
+from VoxelAdvSegLib.model_folder import ABOUT, CARD, LARGEST_TEXT, read_about
 from VoxelAdvSegLib.project import model_file, runs
 from VoxelAdvSegLib.project.disk import PARTIAL, move, read_json, remove, written_or_told
-from VoxelAdvSegLib.project.model_file import ABOUT, CARD, LARGEST_TEXT, read_about
 
 if TYPE_CHECKING:
     from VoxelAdvSegLib.project.project import Project
@@ -225,8 +226,10 @@ def _free_name(place: Path, name: str) -> str:
 
 
 def _begun_from(run: Path) -> Path | None:
-    try:
-        init = read_json(run / "config.json")["init"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    _, init = read_paths(run)
+    if init is None:
+        try:
+            init = read_json(run / "config.json")["init"]  # where it stood before runs had a key
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
     return Path(init) if isinstance(init, str) else None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project.disk import PARTIAL, copy_file, move, read_json, remove, write_json, written_or_told
@@ -20,7 +21,8 @@ ABOUT = "prediction.json"
 @dataclass(frozen=True)
 class Prediction:
     """segmentation, looks_labeled: files (the discriminator map may be missing); score: 0 to 1, 1 is certain;
-    volumes_ml and looks_labeled_mean (0 to 1, None for an organ that was not found) by organ."""
+    volumes_ml and looks_labeled_mean (0 to 1, None for an organ that was not found) by organ; assessment: how good
+    it probably is, as `segment` wrote it; means: features by which cases are told apart."""
 
     segmentation: Path
     looks_labeled: Path | None
@@ -30,6 +32,8 @@ class Prediction:
     reason: str = ""
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     looks_labeled_mean: Mapping[str, float | None] = field(default_factory=dict)
+    assessment: Mapping[str, Any] | None = None
+    means: tuple[float | None, ...] | None = None
 
 
 def write_prediction(
@@ -66,7 +70,7 @@ def write_prediction(
                 copy_file(source / name, partial / name)
     about = {
         "model": model, "date": now(), "score": score, "reason": reason, "volumes_ml": dict(volumes_ml),
-        "looks_labeled_mean": dict(looks_labeled_mean),
+        "looks_labeled_mean": dict(looks_labeled_mean), **_learned(source / ABOUT),
     }  # fmt: skip
     write_json(partial / ABOUT, about)
     with written_or_told(target):
@@ -101,6 +105,7 @@ def read_prediction(case_folder: Path) -> Prediction | None:
             looks_labeled_mean={
                 str(k): None if v is None else float(v) for k, v in fields["looks_labeled_mean"].items()
             },
+            assessment=fields.get("assessment"), means=None if fields.get("means") is None else tuple(fields["means"]),
         )  # fmt: skip
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ProjectError(
@@ -108,3 +113,12 @@ def read_prediction(case_folder: Path) -> Prediction | None:
             expected="the JSON text that was saved", found=f"{type(error).__name__}: {error}",
             do="segment the case again",
         ) from error  # fmt: skip
+
+
+def _learned(file: Path) -> dict[str, Any]:
+    """What the model has learned to say of the case, from its own description; nothing where there is none."""
+    try:
+        said = read_json(file)
+        return {key: said.get(key) for key in ("assessment", "means")}
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -17,6 +17,7 @@ from VoxelAdvSegLib.project import (
     labels,
     models,
     predictions,
+    priority,
     roles,
     rounds,
     runs,
@@ -227,8 +228,12 @@ class Project(ProjectFolder):
         prediction = predictions.write_prediction(
             self.case_folder(case_id), Path(folder), model, score, reason, volumes_ml or {}, looks_labeled_mean or {}
         )
-        self.put(roles.predicted(case, model, score, reason))
+        self.put(roles.predicted(case, model, score, reason, prediction.assessment))
         return prediction
+
+    def rank_predictions(self) -> None:
+        """Gives the cases that wait for review their places, by what correcting them would teach."""
+        priority.rank_predictions(self)
 
     def prediction(self, case_id: str) -> Prediction | None:
         return predictions.read_prediction(self.case_folder(case_id))

@@ -24,7 +24,9 @@ class Case:
     image: absolute path; label: number of the current label version, None without; score: 0 to 1,
     1 where the prediction is certain; reason: why it has this score or state, in plain words;
     model: id of the model that predicted it; changed: UTC time (ISO) of the last change; content:
-    hash of the voxels; skipped: put back in the queue by the person.
+    hash of the voxels; skipped: put back in the queue by the person; predicted: probable mean Dice with the ends
+    of its 90 % interval, None where the model does not say; unlike: a scan of a kind that the model does not
+    know; place: in the order of what a correction would teach, from 1, None before that was reckoned.
     """
 
     id: str
@@ -39,6 +41,9 @@ class Case:
     changed: str = ""
     content: str = ""
     skipped: bool = False
+    predicted: tuple[float, float, float] | None = None
+    unlike: bool = False
+    place: int | None = None
 
     @property
     def has_usable_label(self) -> bool:
@@ -146,6 +151,9 @@ def _case_to_json(case: Case, folder: Path) -> dict[str, Any]:
         "changed": case.changed,
         "content": case.content,
         "skipped": case.skipped,
+        "predicted": None if case.predicted is None else list(case.predicted),
+        "unlike": case.unlike,
+        "place": case.place,
     }
 
 
@@ -164,6 +172,10 @@ def _case(fields: Mapping[str, Any], folder: Path) -> Case:
         changed=_text(fields, "changed"),
         content=_text(fields, "content"),
         skipped=bool(fields["skipped"]),
+        # Projects of earlier versions do not have the rest.
+        predicted=_three(fields.get("predicted")),
+        unlike=bool(fields.get("unlike", False)),
+        place=None if fields.get("place") is None else int(fields["place"]),
     )
     if not CASE_ID.fullmatch(case.id):
         raise ValueError(f"a case is called {case.id!r}")
@@ -172,6 +184,13 @@ def _case(fields: Mapping[str, Any], folder: Path) -> Case:
     if case.label is not None and case.label < 1:
         raise ValueError(f"{case.id} has the label version {case.label}")
     return case
+
+
+def _three(values: Any) -> tuple[float, float, float] | None:
+    if values is None:
+        return None
+    value, low, high = map(float, values)
+    return value, low, high
 
 
 def _image(text: str, folder: Path) -> Path:

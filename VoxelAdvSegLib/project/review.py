@@ -10,7 +10,8 @@ from VoxelAdvSegLib.project.records import Case
 
 @dataclass(frozen=True)
 class Queue:
-    """Cases to review: half-done ones first, then the least certain; text: how it stands, a sentence."""
+    """Cases to review: half-done ones first, then those whose correction would teach most, or else the least
+    certain; text: how it stands, a sentence."""
 
     cases: tuple[Case, ...]
     skipped: int
@@ -21,7 +22,8 @@ def order_queue(cases: Sequence[Case]) -> Queue:
     """Excluded, completed and flagged cases are no work; skipped ones wait until they are taken back."""
     wanted = [case for case in cases if case.role != "excluded" and case.state in ("in progress", "predicted")]
     waiting = [case for case in wanted if not case.skipped]
-    waiting.sort(key=lambda c: (c.state != "in progress", 1.0 if c.score is None else c.score, c.id))
+    last = len(cases) + 1
+    waiting.sort(key=lambda c: (c.state != "in progress", c.place or last, 1.0 if c.score is None else c.score, c.id))
     skipped = len(wanted) - len(waiting)
     return Queue(tuple(waiting), skipped, _sentence(cases, waiting, skipped))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project.records import ROLES, Case, now
@@ -98,11 +98,27 @@ def accepted(case: Case, label: int) -> Case:
     return replace(case, role=role, state="completed", label=label, skipped=False, reason="")
 
 
-def predicted(case: Case, model: str, score: float | None, reason: str) -> Case:
+def predicted(
+    case: Case, model: str, score: float | None, reason: str, assessment: Mapping[str, Any] | None = None
+) -> Case:
     """Score and reason of the newest prediction; the state changes only where no person has begun."""
+    said = assessment or {}
+    mean = said.get("predicted_dice_mean")
+    case = replace(
+        case, model=model, score=score, unlike=bool(said.get("unlike_training", False)), place=None,
+        predicted=None if mean is None else (float(mean["value"]), float(mean["low"]), float(mean["high"])),
+    )  # fmt: skip
     if case.state not in ("not started", "predicted"):
-        return replace(case, model=model, score=score)
-    return replace(case, state="predicted", model=model, score=score, reason=reason, skipped=False)
+        return case
+    return replace(case, state="predicted", reason=reason, skipped=False)
+
+
+def unpredicted(case: Case) -> Case:
+    """A case whose prediction was removed."""
+    return replace(
+        case, state="not started", score=None, reason="", model="", skipped=False, predicted=None, unlike=False,
+        place=None,
+    )  # fmt: skip
 
 
 def check_editable(case: Case) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from VoxelAdvSegLib.errors import BundleError
+from VoxelAdvSegLib.model_folder import read_about
 from VoxelAdvSegLib.project import runs
-from VoxelAdvSegLib.project.model_file import read_about
 
 if TYPE_CHECKING:
     from VoxelAdvSegLib.project.project import Project

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from VoxelAdvSegLib.errors import ProjectError
-from VoxelAdvSegLib.project import dataset, drafts, findings, models, predictions, runs
+from VoxelAdvSegLib.project import dataset, drafts, findings, models, predictions, roles, runs
 from VoxelAdvSegLib.project.disk import is_partial, remove, size_of, written_or_told
 from VoxelAdvSegLib.project.records import CASE_ID
 from VoxelAdvSegLib.project.run_contents import parts_of_run, places_of_work
@@ -82,7 +82,7 @@ def clean(project: Project, kinds: Iterable[str], alive: Alive | None) -> int:
         with project.batch():
             for case in project.cases:
                 if case.state == "predicted":
-                    project.put(replace(case, state="not started", score=None, reason="", model="", skipped=False))
+                    project.put(roles.unpredicted(case))
     return freed
 
 

@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from VoxelAdvSegLib.bundle import MODEL, read_bundle
+from VoxelAdvSegLib.bundle import read_bundle
 from VoxelAdvSegLib.config import resolve, to_dict
 from VoxelAdvSegLib.data.manifest import LabeledCase, Manifest, manifest_content, read_manifest
+from VoxelAdvSegLib.data.pseudonyms import write_private
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError
 from VoxelAdvSegLib.evaluation.report import CaseScore, summarize
 from VoxelAdvSegLib.evaluation.scoring import evaluate, labeled_cases, predictions_of, score_cases
 from VoxelAdvSegLib.evaluation.verdict import Verdict, judge
 from VoxelAdvSegLib.methods import with_own_settings
+from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.training.run_folder import RunFolder, data_checksum, read_description, share_cache, write_text
 from VoxelAdvSegLib.training.session import Request, train
 
@@ -33,7 +35,7 @@ Watch = Callable[[dict[str, Any]], None]
 
 def is_whole(run: Path) -> bool:
     """Whether a training came to its end and left its model."""
-    about = RunFolder(run).model / MODEL
+    about = RunFolder(run).model / ABOUT
     if not about.exists():
         return False
     return json.loads(about.read_text(encoding="utf-8"))["provenance"]["ended"] in WHOLE_RUNS
@@ -167,6 +169,18 @@ def _one_fold(
     run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
     tell: Tell, watch: Watch,
 ) -> list[CaseScore]:  # fmt: skip
+    target, _ = train_fold(run, manifest, folder, k, folds, device, tell, watch)
+    return score_cases(folds[k], manifest.organs, predictions_of(target, device, manifest))
+
+
+def train_fold(
+    run: Path, manifest: Manifest, folder: Path, k: int, folds: Sequence[tuple[LabeledCase, ...]], device: str,
+    tell: Tell, watch: Watch,
+) -> tuple[Path, Path]:  # fmt: skip
+    """Trains as in `run` without the cases of fold k, in a folder of `folder`; that run, and its manifest.
+
+    One that is whole and of the same cases and settings is kept, and one that was interrupted goes on.
+    """
     held_out = folds[k]
     there = folder / f"fold_{k + 1}"
     data = there / "dataset.json"
@@ -178,7 +192,8 @@ def _one_fold(
     mark = there / "made_of.txt"
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:  # of another run, or of other cases
         shutil.rmtree(there, ignore_errors=True)
-    write_text(data, content)
+    there.mkdir(parents=True, exist_ok=True)
+    write_private(data, content)  # names and paths of the scans, for this computer alone
     write_text(mark, identity)
     settings |= {"device": device}
     tell(f"{folder.name}, fold {k + 1} of {len(folds)}: training without {len(held_out)} of the labeled cases.")
@@ -186,7 +201,7 @@ def _one_fold(
     share_cache(target, folder.parent / "cache")
     resume = RunFolder(target).config.exists()
     _to_its_end(Request(data, target, preset, settings, resume=resume, anywhere=True), watch)
-    return score_cases(held_out, manifest.organs, predictions_of(target, device, manifest))
+    return target, data
 
 
 def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
@@ -196,7 +211,8 @@ def _settings(run: Path) -> tuple[str, dict[str, Any], float]:
     settings = {
         f"{s}.{key}": value for s, part in to_dict(config).items() if s != "preset" for key, value in part.items()
     }
-    settings |= {"training.steps": provenance["steps"], "training.minutes": None}
+    # What is compared is the Dice; a second phase would not change it.
+    settings |= {"training.steps": provenance["steps"], "training.minutes": None, "training.quality": False}
     del settings["training.device"]  # where it is computed is asked for anew
     return config.preset, settings, float(provenance["minutes"])
 

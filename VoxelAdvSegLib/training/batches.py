@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.sampling import PatchDraw, PatchPlan, cases_at, draw_patch
 from VoxelAdvSegLib.methods.contract import Batch
+from VoxelAdvSegLib.networks.joint import share
 
 VOXELS_KEPT_PER_CLASS = 20_000  # places around which foreground patches are centred
 
@@ -19,7 +22,8 @@ VOXELS_KEPT_PER_CLASS = 20_000  # places around which foreground patches are cen
 class Batches:
     """The batch of any step, as a function of seed and step.
 
-    foreground: chance that a labeled patch is centred on a voxel of a random class (row 60).
+    foreground: chance that a labeled patch is centred on a voxel of a random class (row 60). Of
+    `processes`, the one with this rank gets its share of the same patches, equally many as each other.
     """
 
     def __init__(
@@ -30,6 +34,8 @@ class Batches:
         foreground: float,
         seed: int,
         device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.labeled = labeled
         self.unlabeled = unlabeled
@@ -37,11 +43,33 @@ class Batches:
         self.foreground = foreground
         self.seed = seed
         self.device = device
+        self.rank = rank
+        self.processes = processes
+        # What is cut ahead depends on seed and step alone, as all is: asked for or not, it changes nothing.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="patches")
+        self._ahead: tuple[tuple[int, int, int], Future[Batch]] | None = None
         self.places = [_class_places(case.label) for case in labeled] if foreground > 0 else []
 
     def at(self, step: int, labeled: int, unlabeled: int) -> Batch:
-        images, labels, cases = [], [], cases_at(self.seed, step, labeled, len(self.labeled))
-        for slot, number in enumerate(cases):
+        """The batch of a step, on the device; that of the next step is cut meanwhile, in a thread."""
+        asked = (step, labeled, unlabeled)
+        ahead, self._ahead = self._ahead, None
+        batch = ahead[1].result() if ahead is not None and ahead[0] == asked else self.cut_at(*asked)
+        after = (step + 1, labeled, unlabeled)
+        self._ahead = (after, self._thread.submit(self.cut_at, *after))
+        return Batch(*(getattr(batch, f.name).to(self.device, non_blocking=True) for f in fields(batch)))
+
+    def close(self) -> None:
+        """Waits for what is being cut ahead, and ends the thread."""
+        self._thread.shutdown()
+
+    def cut_at(self, step: int, labeled: int, unlabeled: int) -> Batch:
+        """The batch of a step in the host's memory, pinned where the device is a GPU."""
+        images, labels, cases = [], [], []
+        everyone = cases_at(self.seed, step, labeled, len(self.labeled))
+        for slot in share(labeled, self.rank, self.processes):
+            number = everyone[slot]
+            cases.append(number)
             case = self.labeled[number]
             rng = np.random.default_rng([self.seed, step, 0, slot])
             around = self._foreground_voxel(rng, number)
@@ -51,24 +79,28 @@ class Batches:
             labels.append(label)
         others = []
         if unlabeled and self.unlabeled:
-            for slot, number in enumerate(cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))):
-                volume = self.unlabeled[number].image
+            everyone = cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))
+            for slot in share(unlabeled, self.rank, self.processes):
+                volume = self.unlabeled[everyone[slot]].image
                 rng = np.random.default_rng([self.seed, step, 1, slot])
                 draw = draw_patch(rng, self.plan, volume.shape)
                 others.append(cut(volume, None, draw, self.plan.shape_zyx)[0])
         empty = torch.zeros(0, 1, *self.plan.shape_zyx)
-        return Batch(
-            labeled=torch.stack(images)[:, None].to(self.device),
-            label=torch.stack([label for label in labels if label is not None]).to(self.device),
-            unlabeled=(torch.stack(others)[:, None] if others else empty).to(self.device),
-            labeled_case=torch.tensor(cases, device=self.device),
+        made = (
+            torch.stack(images)[:, None],
+            torch.stack([label for label in labels if label is not None]),
+            torch.stack(others)[:, None] if others else empty,
+            torch.tensor(cases),
         )
+        return Batch(*(tensor.pin_memory() for tensor in made)) if self.device.type == "cuda" else Batch(*made)
 
     def names_at(self, step: int, labeled: int, unlabeled: int) -> list[str]:
         """The cases of a step's patches: those of the labeled ones, then of the unlabeled."""
-        names = [self.labeled[n].name for n in cases_at(self.seed, step, labeled, len(self.labeled))]
+        everyone = cases_at(self.seed, step, labeled, len(self.labeled))
+        names = [self.labeled[everyone[slot]].name for slot in share(labeled, self.rank, self.processes)]
         if unlabeled and self.unlabeled:
-            names += [self.unlabeled[n].name for n in cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))]
+            everyone = cases_at(self.seed + 1, step, unlabeled, len(self.unlabeled))
+            names += [self.unlabeled[everyone[slot]].name for slot in share(unlabeled, self.rank, self.processes)]
         return names
 
     def _foreground_voxel(self, rng: np.random.Generator, number: int) -> np.ndarray | None:

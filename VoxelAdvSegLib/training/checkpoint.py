@@ -51,10 +51,13 @@ def load_checkpoint(path: Path, networks: nn.ModuleDict, players: Mapping[str, P
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])
-    for name, player in players.items():
-        prefix = f"optimizer.{name}."
-        _fill_optimizer(player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    return about["progress"]
+    try:
+        for name, player in players.items():
+            prefix = f"optimizer.{name}."
+            _fill_optimizer(player, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        return dict(about["progress"])
+    except (LookupError, ValueError, TypeError) as error:
+        raise _unreadable(path, f"{type(error).__name__}: {error}") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -87,15 +90,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
+            if not isinstance(about, dict):
+                raise ValueError("a description that is no table")
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise RunError(
-            "the weights are not readable",
-            file=path,
-            expected="a whole safetensors file",
-            found=str(error) or "nothing",
-            do="use another checkpoint or model",
-        ) from error
+        raise _unreadable(path, str(error) or "nothing") from error
+
+
+def _unreadable(path: Path, found: str) -> RunError:
+    return RunError(
+        "the weights are not readable",
+        file=path,
+        expected="a whole safetensors file",
+        found=found[:300],
+        do="use another checkpoint or model",
+    )
 
 
 def _optimizer_tensors(player: Player) -> dict[str, Tensor]:
@@ -113,6 +122,8 @@ def _fill_optimizer(player: Player, tensors: Mapping[str, Tensor]) -> None:
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
+        if value.shape != parameter.shape and value.numel() != 1:
+            raise ValueError(f"a moment of shape {tuple(value.shape)} for {tuple(parameter.shape)} weights")
         # Moments lie in memory as their parameter does; the step counter stays where torch keeps it.
         place = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
         player.optimizer.state[parameter][key] = place

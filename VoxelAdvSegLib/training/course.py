@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import statistics
 import threading
@@ -18,42 +19,55 @@ from VoxelAdvSegLib.bundle import Bundle, write_bundle
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.plan import step_need
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.windows import predict_probabilities
 from VoxelAdvSegLib.methods.contract import Method
 from VoxelAdvSegLib.methods.optimizers import precision
+from VoxelAdvSegLib.networks.device import PeakMemory
+from VoxelAdvSegLib.networks.joint_layers import average_statistics
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from VoxelAdvSegLib.training.failures import with_cases
 from VoxelAdvSegLib.training.loop import StepReport, take_step
+from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
-from VoxelAdvSegLib.training.run_folder import RunFolder
+from VoxelAdvSegLib.training.run_folder import RunFolder, write_text
+from VoxelAdvSegLib.training.second_phase import what_is_known, with_quality
 from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
 LOG_SECONDS = 1.0
 BUDGET_SHARE = 0.85  # of the minutes, planned for steps (method.md 1.6)
 BUDGET_END = 0.93  # of the minutes, when steps end whatever was planned
+SECOND_PHASE_SHARE = 0.06  # of the minutes, taken from both where there is a second phase
+SECOND_PHASE_END = 0.97  # of the minutes, when it ends with what it has learned
 TIMED_STEPS = (4, 11)  # steps whose median duration plans a time budget
+EARLY_PREVIEW, EARLY_PREVIEW_SECONDS = 0.01, 30.0  # part of the run, and seconds since it was asked for
 QUICK_RECALIBRATION = 10  # passes before a validation during training
 # Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
 # that is cut off has not come down.
 REPLANNED_AT = (0.1, 0.3, 0.6, 0.85)
+ECHO_SECONDS = 3.0  # in which a launcher passes on the signal that the keyboard has sent already
 PROVISIONAL_STEPS = 2000  # T of the schedules until then
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: finished, or stopped by a person or the clock; dice: final validation, by organ."""
+    """How a run ended: finished, or stopped by a person or the clock; dice: final validation, by organ.
+
+    leads: false in a process that only took part, and knows no score.
+    """
 
     reason: str
     step: int
     model: Path
     dice: dict[str, float | None]
+    leads: bool = True
 
 
 @dataclass
@@ -82,6 +96,7 @@ class Course:
     validation: Sequence[LabeledArrays]
     device: torch.device
     tell: Callable[..., None]
+    team: Team = field(default_factory=Team)
     began: float = field(default_factory=time.monotonic)  # of this sitting, data and plan included
     progress: Progress = field(default_factory=Progress)
 
@@ -91,6 +106,8 @@ class Course:
         self._pending: list[StepReport] = []
         self._watch = Watch()
         self._noted = time.monotonic()
+        self._memory = PeakMemory(self.device)
+        self._waits = True  # the person, for a first preview of this sitting
         if self.config.training.steps is not None:
             self.progress.total = self.config.training.steps
         if resume and self.folder.last.exists():
@@ -102,7 +119,7 @@ class Course:
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
         reason = "finished"
-        with _Interrupt() as interrupt:
+        with _Interrupt(self.team) as interrupt:
             while self.progress.step < self.progress.total:
                 self._one_step()
                 self._between_steps()
@@ -110,9 +127,11 @@ class Course:
                     reason = "stopped"
                 elif self._out_of_time():
                     reason = "out of time"
+                reason = self.team.agree(reason)
                 if reason != "finished":
                     break
-            self._flush()
+            if self.team.leads:
+                self._flush()
             self._save()
             return self._finish(reason)
 
@@ -127,22 +146,27 @@ class Course:
         try:
             report = take_step(
                 self.method, batch, p.step, p.total, self.config.training.seed, self._scaler,
-                measure_ratios=every > 0 and p.step % every == 0,
+                measure_ratios=every > 0 and p.step % every == 0, parts=self.config.training.accumulate or 1,
             )  # fmt: skip
         except RunError as error:
             names = self.batches.names_at(p.step, *self.method.batch_sizes(p.step))
             raise with_cases(error, names, [*batch.labeled, *batch.unlabeled]) from error
+        report = self.team.average(report)
         p.step += 1
         seconds = time.monotonic() - begin
         p.elapsed += seconds
         self._durations.append(seconds)
-        self._note(report)
-        self._plan_budget()
+        if self.team.leads:
+            self._note(report)
+        if self.config.training.minutes is not None:
+            self._plan_budget()
+            p.total, p.plans = self.team.agree((p.total, p.plans))
+            self.method.steps = p.total
 
     def _plan_budget(self) -> None:
         """Turns minutes into steps after the first ten, and anew at some parts of the run."""
         minutes, p = self.config.training.minutes, self.progress
-        if minutes is None:
+        if minutes is None or not self.team.leads:
             return
         if p.plans == 0 and p.step == TIMED_STEPS[1]:
             per_step = statistics.median(self._durations[TIMED_STEPS[0] :])
@@ -153,10 +177,9 @@ class Course:
         else:
             return
         self._planned = (p.step, self._spent())
-        left = BUDGET_SHARE * 60 * minutes - self._spent()
+        left = (BUDGET_SHARE - self._later()) * 60 * minutes - self._spent()
         p.total = max(p.step + 1, p.step + int(left / max(per_step, 1e-6)))
         p.plans += 1
-        self.method.steps = p.total
         self.tell(
             "plan", steps=p.total, seconds_per_step=per_step,
             text=f"{p.total} steps of {per_step:.2f} s fit into {minutes:g} minutes.",
@@ -168,7 +191,11 @@ class Course:
 
     def _out_of_time(self) -> bool:
         minutes = self.config.training.minutes
-        return minutes is not None and self._spent() > BUDGET_END * 60 * minutes
+        return minutes is not None and self._spent() > (BUDGET_END - self._later()) * 60 * minutes
+
+    def _later(self) -> float:
+        """Part of the minutes that is kept for the second phase."""
+        return SECOND_PHASE_SHARE if self.config.training.quality else 0.0
 
     # --- the diary ----------------------------------------------------------------------------
 
@@ -219,11 +246,22 @@ class Course:
         begin = time.monotonic()
         if self.validation and p.step % (t.validate_every or max(1, p.total // 10)) == 0:
             self._validate(self.validation[: t.validation_cases])
-        if self.unlabeled and p.step % (t.preview_every or max(1, p.total // 20)) == 0:
+        if self.unlabeled and self._preview_is_due():
             self._preview()
         p.elapsed += time.monotonic() - begin
         if p.step % (t.checkpoint_every or max(1, p.total // 20)) == 0:
             self._save()
+
+    def _preview_is_due(self) -> bool:
+        """Every twentieth of the run; and early, once by steps and once by the clock, for the one who waits for it."""
+        p, every = self.progress, self.config.training.preview_every
+        if p.step % (every or max(1, p.total // 20)) == 0:
+            return True
+        if every is not None or not self.team.leads:
+            return False
+        if p.step == max(1, round(EARLY_PREVIEW * p.total)):
+            return True
+        return self._waits and time.monotonic() - self.began > EARLY_PREVIEW_SECONDS
 
     def _validate(self, cases: Sequence[LabeledArrays], final: bool = False) -> dict[str, float | None]:
         """Dice per organ on the working grid; the best so far is kept as a checkpoint."""
@@ -233,6 +271,8 @@ class Course:
         if not final:
             # Running statistics lag behind fast weights; unread in training, they may be rebuilt here (row 65).
             self._recalibrate(min(QUICK_RECALIBRATION, self.config.training.bn_recalibrate))
+        if not self.team.leads:
+            return {}
         with evaluating(network):
             for done, case in enumerate(cases, 1):
                 volume = torch.from_numpy(np.ascontiguousarray(case.image, np.float32))[None, None]
@@ -255,36 +295,67 @@ class Course:
         step = self.progress.step
         if passes:
             recalibrate(self.method.segmenter(), self.batches, step, self.method.batch_sizes(step), passes)
+        average_statistics(self.method.networks)
 
     def _preview(self) -> None:
+        if not self.team.leads:
+            return
         file = self.folder.previews / f"step_{self.progress.step:06d}.npz"
         case = self.unlabeled[0]
         write_preview(file, case, self.progress.step, self.method, self.config, self.device)
+        self._waits = False
         self.tell("preview", step=self.progress.step, file=file.name, case=case.name)
 
     def _save(self) -> None:
+        average_statistics(self.method.networks)
+        if not self.team.leads:
+            return
         self.progress.scaler = self._scaler.state_dict()
         save_checkpoint(self.folder.last, self.method.networks, self.method.players, vars(self.progress))
         self.tell("checkpoint", step=self.progress.step, file=self.folder.last.name)
+        self._note_memory()
+
+    def _note_memory(self) -> None:
+        """What was planned and what it took, so far; of this sitting."""
+        t, p = self.config.training, self.config.patches
+        content = {
+            "step": self.progress.step,
+            "estimated_bytes": round(step_need(self.config, self.device.type, len(self.organs) + 1, self.team.size)),
+            "measured_bytes": self._memory.measured_bytes(),
+            "device": str(self.device), "patch": p.patch, "batch_labeled": p.batch_labeled,
+            "batch_unlabeled": p.batch_unlabeled, "processes": self.team.size, "recompute": bool(t.recompute),
+            "accumulate": t.accumulate or 1,
+        }  # fmt: skip
+        write_text(self.folder.memory, json.dumps(content, indent=1))
 
     # --- the end ------------------------------------------------------------------------------
 
     def _finish(self, reason: str) -> Outcome:
         p, t = self.progress, self.config.training
         # A run cut short has not come down to small steps yet: its best moment is the better model.
-        use_best = (
+        use_best = self.team.agree(
             self.folder.best.exists() and p.best_step is not None and (t.checkpoint == "best" or reason != "finished")
         )
         if use_best:
             tensors, _ = read_tensors(self.folder.best)
             self.method.networks.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
         self._recalibrate(t.bn_recalibrate)
+        if not self.team.leads:
+            return Outcome(reason, p.step, self.folder.model, {}, leads=False)
         scores = self._validate(self.validation, final=True) if self.validation else {}
         facts = provenance(
             self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
             p.best_step if use_best else p.step, scores,
         )  # fmt: skip
         bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)
+        if t.quality:
+            seconds = None if t.minutes is None else max(0.0, SECOND_PHASE_END * 60 * t.minutes - self._spent())
+            bundle = with_quality(
+                bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
+                lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total),
+                seconds=seconds,
+            )  # fmt: skip
+            self.tell("message", level="info", text=what_is_known(bundle))
         write_bundle(self.folder.model, bundle, model_card(bundle))
         if self.unlabeled:
             self._preview()
@@ -293,13 +364,18 @@ class Course:
 
 
 class _Interrupt:
-    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen."""
+    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen.
 
-    def __init__(self) -> None:
+    Of several processes the leader listens. It hears one Ctrl-C twice, from the keyboard and from the launcher.
+    """
+
+    def __init__(self, team: Team) -> None:
         self.seen = False
+        self._team = team
+        self._deaf_until = 0.0
 
     def __enter__(self) -> _Interrupt:
-        self._main = threading.current_thread() is threading.main_thread()
+        self._main = threading.current_thread() is threading.main_thread() and self._team.leads
         if self._main:
             self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
             for number in self._before:
@@ -307,8 +383,10 @@ class _Interrupt:
         return self
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.seen:
+        if self.seen and time.monotonic() >= self._deaf_until:
             raise KeyboardInterrupt
+        if not self.seen and self._team.size > 1:
+            self._deaf_until = time.monotonic() + ECHO_SECONDS
         self.seen = True
 
     def __exit__(self, *error: object) -> None:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from VoxelAdvSegLib.config import Config, from_dict, to_dict
 from VoxelAdvSegLib.data.preprocess import Recipe
+from VoxelAdvSegLib.data.pseudonyms import KEY, read_paths
 from VoxelAdvSegLib.errors import RunError
 
 FORMAT = 1
@@ -34,6 +35,10 @@ class RunFolder:
     @property
     def plan(self) -> Path:
         return self.path / "plan.txt"
+
+    @property
+    def memory(self) -> Path:
+        return self.path / "memory.json"
 
     @property
     def events(self) -> Path:
@@ -153,9 +158,8 @@ def _sweep(folder: RunFolder) -> None:
 def write_description(folder: RunFolder, description: RunDescription) -> None:
     content = {
         "format": FORMAT,
-        "data": description.data,
         "data_sha256": description.data_sha256,
-        "init": description.init,
+        "from_model": description.init is not None,  # which one, and where the data are, stands in key.json
         "organs": description.organs,
         "recipe": description.recipe.to_dict(),
         "config": to_dict(description.config),
@@ -174,12 +178,18 @@ def read_description(folder: RunFolder) -> RunDescription:
                 "the run was made by another version", file=folder.config, expected=f"format {FORMAT}",
                 found=f"format {content['format']}", do="resume it with the version that began it",
             )  # fmt: skip
+        data, init = read_paths(folder.path)
+        if content.get("from_model") and init is None:
+            raise RunError(
+                "the run no longer tells which model it was begun from", file=folder.path / KEY,
+                expected="the key as the training wrote it", found="no key", do="start a new training",
+            )  # fmt: skip
         return RunDescription(
             config=from_dict(content["config"]),
             recipe=Recipe.from_dict(content["recipe"]),
-            data=content["data"],
-            init=content["init"],
-            organs=content["organs"],
+            data=data or content.get("data", ""),  # in config.json itself in runs of before there was a key
+            init=init or content.get("init"),
+            organs=[{**organ, "name": str(organ["name"])} for organ in content["organs"]],
             sentences=content["plan"],
             data_sha256=content.get("data_sha256", ""),
         )

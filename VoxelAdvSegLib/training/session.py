@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,23 +17,26 @@ from safetensors import SafetensorError
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle, make_network, read_bundle, start_from
-from VoxelAdvSegLib.config import Config, resolve
+from VoxelAdvSegLib.config import Config, resolve, with_setting
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_labeled, prepare_unlabeled
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
-from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
+from VoxelAdvSegLib.data.plan import gather_statistics, make_plan, one_size_smaller
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
 from VoxelAdvSegLib.methods import METHODS, method_class, with_own_settings
 from VoxelAdvSegLib.methods.contract import Method
-from VoxelAdvSegLib.networks.device import choose_device, describe_machine
+from VoxelAdvSegLib.networks.device import describe_machine, is_out_of_memory
 from VoxelAdvSegLib.networks.heap import keep_freed_memory
+from VoxelAdvSegLib.networks.vnet import VNet
 from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.failures import device_failure
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
+from VoxelAdvSegLib.training.parallel import Team, check_shares, join, team
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
@@ -41,6 +45,9 @@ from VoxelAdvSegLib.training.run_folder import (
     read_description,
     write_description,
 )
+
+TEXTS = ("error", "message")  # events with sentences, in which files and cases may be named
+AT_RESUME = ("device", "recompute", "accumulate")  # settings that may change when a training goes on
 
 
 @dataclass(frozen=True)
@@ -71,36 +78,57 @@ def train(request: Request, watch: Callable[[dict[str, Any]], None] = lambda eve
     Raises VoxelAdvSegError for what the user can repair. A run that could not begin leaves
     nothing behind; one that had begun keeps its last checkpoint.
     """
+    with team() as processes:
+        return _train(request, watch, processes)
+
+
+def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes: Team) -> Outcome:
     began = time.monotonic()
     folder = RunFolder(Path(request.run).absolute())
     config = resolve(request.preset, with_own_settings(request.preset, request.overrides))
     _check_method(config)
     manifest = _read_data(request.data, config, request.anywhere)
+    if not processes.leads:
+        return _follow(request, folder, manifest, processes, began)
     is_new = not folder.path.exists()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(claimed(folder, request.resume))
-            description = _describe(request, folder, config, manifest)
+            description = _describe(request, folder, config, manifest, processes)
             events = EventWriter(folder.events)
             stack.callback(events.close)
             stack.enter_context(heartbeat(events))
 
-            def tell(type: str, **fields: Any) -> None:
-                watch(events.write(type, **fields))
+            names = Pseudonyms(manifest, folder.path)
 
-            device = choose_device(description.config.training.device)
-            _announce(description, folder, device, request.resume, tell)
+            def tell(type: str, **fields: Any) -> None:
+                watch(events.write(type, **(names.hide(fields) if type in TEXTS else fields)))
+
+            processes.tell = tell
+            device = processes.device(description.config.training.device)
+            _announce(description, folder, device, request.resume, processes, tell)
             with _failures_told(tell):
                 cases = _prepare_cases(manifest, description, folder, tell)
                 if not request.resume:
                     write_description(folder, description)
+                names.save(folder.path, description.data, description.init)
+                cases = _renamed(cases, manifest, names)
         except VoxelAdvSegError:
             if not request.resume and not folder.config.exists():
                 stack.close()
                 _clear(folder, is_new)
             raise
         with _failures_told(tell):
-            return _run(request, folder, description, manifest, cases, device, tell, began)
+            processes.agree(description)
+            return _run(request.resume, folder, description, manifest, cases, device, processes, began)
+
+
+def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: Team, began: float) -> Outcome:
+    """What a process does that does not lead: it finds plan and prepared scans, and takes part in the steps."""
+    description: RunDescription = processes.agree(None)
+    device = processes.device(description.config.training.device)
+    cases = _prepare_cases(manifest, description, folder, processes.tell)
+    return _run(request.resume, folder, description, manifest, cases, device, processes, began)
 
 
 def _check_method(config: Config) -> None:
@@ -126,7 +154,9 @@ def _read_data(path: Path, config: Config, anywhere: bool) -> Manifest:
     return manifest
 
 
-def _describe(request: Request, folder: RunFolder, config: Config, manifest: Manifest) -> RunDescription:
+def _describe(
+    request: Request, folder: RunFolder, config: Config, manifest: Manifest, processes: Team
+) -> RunDescription:
     """The run's description: read back when it goes on, planned when it is new."""
     if request.resume:
         description = read_description(folder)
@@ -136,13 +166,14 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
                 expected=", ".join(o["name"] for o in description.organs),
                 found=", ".join(o.name for o in manifest.organs), do="resume with the manifest that began it",
             )  # fmt: skip
-        device = request.overrides.get("device")
-        if device:
-            description = replace(
-                description,
-                config=replace(description.config, training=replace(description.config.training, device=device)),
-            )
+        for key in AT_RESUME:
+            if request.overrides.get(key) is not None:
+                description = replace(
+                    description, config=with_setting(description.config, f"training.{key}", request.overrides[key])
+                )
+        check_shares(description.config, processes.size)
         return description
+    check_shares(config, processes.size)
     init = None if request.init is None else find_bundle(Path(request.init))
     recipe = None
     if init is not None:
@@ -150,11 +181,11 @@ def _describe(request: Request, folder: RunFolder, config: Config, manifest: Man
         recipe = bundle.recipe
         config = _like_model(config, bundle, request.overrides)
     facts = gather_statistics(manifest, config)
-    machine = describe_machine(choose_device(config.training.device))
-    plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes)
+    machine = describe_machine(processes.device(config.training.device), processes.local_size)
+    plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes, processes.size)
     sentences = list(plan.sentences)
     if init is not None:
-        sentences.append(f"The training goes on from an earlier model ({init.name}) with its preprocessing.")
+        sentences.append("The training goes on from an earlier model with its preprocessing.")
     return RunDescription(
         config=plan.config,
         recipe=recipe or plan.recipe,
@@ -188,7 +219,12 @@ def _like_model(config: Config, bundle: Bundle, overrides: Mapping[str, Any]) ->
 
 
 def _announce(
-    description: RunDescription, folder: RunFolder, device: torch.device, resumed: bool, tell: Callable
+    description: RunDescription,
+    folder: RunFolder,
+    device: torch.device,
+    resumed: bool,
+    processes: Team,
+    tell: Callable,
 ) -> None:
     tell(
         "start",
@@ -198,11 +234,12 @@ def _announce(
         preset=description.config.preset,
         organs=[{"name": o["name"], "color_rgb": o["color_rgb"]} for o in description.organs],
         device=str(device),
+        processes=processes.size,
         steps=description.config.training.steps,
         minutes=description.config.training.minutes,
         resumed=resumed,
         plan=description.sentences,
-        run=str(folder.path),
+        run=folder.path.name,
     )
 
 
@@ -212,11 +249,15 @@ def _prepare_cases(manifest: Manifest, description: RunDescription, folder: RunF
     def progress(phase: str) -> Callable[[int, int], None]:
         return lambda done, total: tell("progress", phase=phase, done=done, total=total)
 
-    labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache, progress("labeled scans"))
+    # A training beside this one, of the same project, has prepared most scans already.
+    earlier = sorted(other for other in folder.path.parent.glob("*/cache") if other != cache)
+    labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache, progress("labeled scans"), earlier)
     unlabeled: list[UnlabeledArrays] = []
     if description.config.training.method != "supervised":
-        unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"))
-    validation = prepare_labeled(manifest.validation, manifest.organs, recipe, cache, progress("validation scans"))
+        unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache, progress("unlabeled scans"), earlier)
+    validation = prepare_labeled(
+        manifest.validation, manifest.organs, recipe, cache, progress("validation scans"), earlier
+    )
     by_name = {
         (role, a.name): a.content
         for role, arrays in (("training", labeled), ("unlabeled", unlabeled), ("validation", validation))
@@ -235,6 +276,15 @@ def _prepare_cases(manifest: Manifest, description: RunDescription, folder: RunF
     return Cases(labeled, unlabeled, validation)
 
 
+def _renamed(cases: Cases, manifest: Manifest, names: Pseudonyms) -> Cases:
+    """From here on a case is known by its pseudonym: nothing that the run writes can name a patient."""
+
+    def of(split: str, arrays: Sequence) -> list:
+        return [replace(a, name=names[case]) for a, case in zip(arrays, manifest.split(split), strict=False)]
+
+    return Cases(of("training", cases.labeled), of("unlabeled", cases.unlabeled), of("validation", cases.validation))
+
+
 def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays], tell: Callable) -> None:
     for index, organ in enumerate(manifest.organs, 1):
         if not any((case.label == index).any() for case in labeled):
@@ -242,32 +292,83 @@ def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays]
 
 
 def _run(
-    request: Request,
+    resume: bool,
     folder: RunFolder,
     description: RunDescription,
     manifest: Manifest,
     cases: Cases,
     device: torch.device,
-    tell: Callable,
+    processes: Team,
     began: float,
 ) -> Outcome:
-    config = description.config
+    """The course; where memory runs out, again from the last checkpoint and one size smaller, for as many steps."""
+    while True:
+        try:
+            return _run_course(resume, folder, description, manifest, cases, device, processes, began)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found = (str(error).splitlines() or ["no more memory"])[0][:200]
+        # Outside of the clause: the error held the course, and with it the memory.
+        description = _smaller(description, folder, processes, found)
+        resume = folder.last.exists()
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _smaller(description: RunDescription, folder: RunFolder, processes: Team, found: str) -> RunDescription:
+    """The run's description one size smaller, written down, and told.
+
+    Raises RunError where there is nothing smaller, and with several processes, which are not all at the same place.
+    """
+    smaller = one_size_smaller(description.config, processes.size)
+    if smaller is None or processes.size > 1:
+        raise RunError(
+            "memory ran out", expected="room for a step", found=found,
+            do="close other programs, or use another --device"
+            if smaller is None
+            else "go on with --resume and --set recompute=true, or --set accumulate=2, or with more processes",
+        )  # fmt: skip
+    config, what = smaller
+    text = f"Memory ran out. The training goes on from its last checkpoint, one size smaller: {what}."
+    processes.tell("message", level="warning", text=text)
+    description = replace(description, config=config, sentences=[*description.sentences, text])
+    write_description(folder, description)
+    return description
+
+
+def _run_course(
+    resume: bool,
+    folder: RunFolder,
+    description: RunDescription,
+    manifest: Manifest,
+    cases: Cases,
+    device: torch.device,
+    processes: Team,
+    began: float,
+) -> Outcome:
+    config, tell = description.config, processes.tell
     prepare_device(device)
     method = _make_method(config, manifest, cases, description, device, tell)
+    join(method, config, processes.size)
     batches = Batches(
         cases.labeled,
         cases.unlabeled,
-        _patch_plan(config, description, cases),
+        patch_plan(config, description, cases),
         config.patches.foreground_patches,
         config.training.seed,
         device,
+        processes.rank,
+        processes.size,
     )
     course = Course(
         folder=folder, config=config, recipe=description.recipe, organs=manifest.organs, method=method, batches=batches,
         labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
-        began=began,
+        began=began, team=processes,
     )  # fmt: skip
-    return course.run(resume=request.resume)
+    with contextlib.closing(batches):
+        return course.run(resume=resume)
 
 
 def prepare_device(device: torch.device) -> None:
@@ -304,10 +405,14 @@ def _make_method(
     make = method_class(config.training.method)
     made = make(config, network, classes, config.training.steps or 0, len(cases.labeled))
     made.networks.to(device)
+    if config.training.recompute:
+        for part in [n for n in made.networks.modules() if isinstance(n, VNet)]:
+            part.recompute_blocks()
     return made
 
 
-def _patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
+def patch_plan(config: Config, description: RunDescription, cases: Cases) -> PatchPlan:
+    """How patches of a run are cut and changed."""
     assert config.patches.patch is not None
     mirrors = config.patches.mirror_axes or ()
     patch_x, patch_y, patch_z = config.patches.patch
@@ -354,6 +459,7 @@ def _clear(folder: RunFolder, is_new: bool) -> None:
     """What a run that never began has put into its folder."""
     shutil.rmtree(folder.cache, ignore_errors=True)
     folder.events.unlink(missing_ok=True)
+    (folder.path / KEY).unlink(missing_ok=True)
     (folder.path / ".lock").unlink(missing_ok=True)
     if is_new and folder.path.is_dir() and not any(folder.path.iterdir()):
         folder.path.rmdir()
