@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from Testing.data.test_geometry import DIRECTIONS, grid
+from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation, restore_labels
 from VoxelAdvSegLib.data.phantoms import sphere
-from VoxelAdvSegLib.data.preprocess import Recipe, normalize, prepare, prepare_label, restore, restore_map
+from VoxelAdvSegLib.data.preprocess import (
+    LabelOnOwnGrid,
+    Recipe,
+    normalize,
+    prepare,
+    prepare_label,
+    restore,
+    restore_map,
+)
 from VoxelAdvSegLib.data.volume import Geometry, Volume
 
 
@@ -120,3 +129,26 @@ def test_a_recipe_survives_json():
     recipe = Recipe(False, (0.5, 0.5, 2.0), (8, 9, 10), "fixed", (-200.0, 250.0), 3.5, 2.0)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert Recipe.from_dict(json.loads(json.dumps(Recipe().to_dict()))) == Recipe()
+
+
+@pytest.mark.parametrize("depths", ["whole", "ones", "mixed"])
+@pytest.mark.parametrize("spacing", [None, (1.0, 1.3, 0.7), (2.0, 1.0, 3.1), (1.5, 1.5, 9.0)])
+def test_slices_come_back_as_the_whole_does(spacing: tuple[float, float, float] | None, depths: str):
+    """On a slanted scan with a turned axis, whose own slices are thinner or thicker than the working grid's."""
+    turned = (0.0, 1.0, 0.0, 0.6, 0.0, 0.8, -0.8, 0.0, 0.6)
+    geometry = Geometry((21, 8, 9), (1.1, 1.2, 2.0), (3.0, -4.0, 5.0), turned)
+    recipe = Recipe(spacing_xyz_mm=spacing)
+    prepared = prepare(Volume(np.random.default_rng(0).normal(size=(21, 8, 9)).astype(np.float32), geometry), recipe)
+    depth = prepared.grid.shape_zyx[0]
+    guess = np.random.default_rng(1).random((4, *prepared.grid.shape_zyx)).astype(np.float32)
+    guess /= guess.sum(0)
+    ends = {"whole": [depth], "ones": range(1, depth + 1), "mixed": sorted({1, depth // 3, depth // 2, depth})}[depths]
+    label, start = LabelOnOwnGrid(prepared, recipe), 0
+    for end in ends:
+        label.add(guess[:, start:end])
+        start = end
+    assert np.array_equal(label.result(), restore(guess, prepared, recipe))
+    if spacing is not None:
+        turn = reorientation(geometry)
+        whole = restore_labels(guess, prepared.grid, reorient_geometry(geometry, turn))
+        assert np.array_equal(label.result(), turn.undo(whole))

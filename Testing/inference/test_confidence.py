@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from VoxelAdvSegLib.inference.confidence import confidence_by_organ
+from VoxelAdvSegLib.inference.confidence import ConfidenceSums, confidence_by_organ
 
 
 def test_a_row_of_voxels_by_hand():
@@ -51,3 +51,14 @@ def test_slabs_change_nothing(slab: int):
         assert found[name].inside == pytest.approx(sure[label == index].mean())
         assert found[name].boundary == pytest.approx(sure[near].mean())
         assert found[name].peak == pytest.approx(whole[index].max())
+
+
+@pytest.mark.parametrize("depths", [[9], [1] * 9, [2, 1, 4, 2], [8, 1]])
+def test_a_few_slices_after_the_other_are_the_whole(depths: list[int]):
+    probabilities = torch.rand(3, 9, 5, 6, generator=torch.Generator().manual_seed(1)).softmax(0)
+    sums = ConfidenceSums(["liver", "spleen"])
+    for part in probabilities.split(depths, 1):
+        sums.add(part)
+    whole = confidence_by_organ(probabilities, ["liver", "spleen"])
+    for name, found in sums.by_organ().items():
+        assert vars(found) == pytest.approx(vars(whole[name]), rel=1e-12)

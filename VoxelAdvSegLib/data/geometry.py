@@ -6,7 +6,7 @@ along the scan's own axes, permuted and flipped to the nearest of RAS; oblique d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -119,9 +119,34 @@ def resample(array: np.ndarray, source: Geometry, target: Geometry) -> np.ndarra
     """
     if same_grid(source, target):
         return np.asarray(array, np.float32)
-    factors = np.maximum(1.0, np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm))
-    smooth = ndimage.gaussian_filter(np.asarray(array, np.float32), np.sqrt((factors**2 - 1) / 12), mode="nearest")
+    smooth = ndimage.gaussian_filter(np.asarray(array, np.float32), _smoothing(source, target), mode="nearest")
     return sitk.GetArrayFromImage(_interpolate(to_image(smooth, source), target))
+
+
+def _smoothing(source: Geometry, target: Geometry) -> np.ndarray:
+    """Standard deviation along z, y, x, in voxels of the source."""
+    factors = np.maximum(1.0, np.asarray(target.spacing_zyx_mm) / np.asarray(source.spacing_zyx_mm))
+    return np.sqrt((factors**2 - 1) / 12)
+
+
+def smoothing_reach(source: Geometry, target: Geometry) -> int:
+    """Slices beyond the neighbours of a target's slice that `resample` looks at."""
+    return int(4 * _smoothing(source, target)[0] + 0.5) + 1  # where scipy's Gaussian ends, and one for rounding
+
+
+def slices_in(source: Geometry, target: Geometry) -> np.ndarray:
+    """Where the target's slices lie along z, in slices of the source; both have the same directions."""
+    along = np.asarray(source.direction).reshape(3, 3)[:, 2]
+    offset = float(np.subtract(target.origin_lps_mm, source.origin_lps_mm) @ along)
+    return (offset + np.arange(target.shape_zyx[0]) * target.spacing_xyz_mm[2]) / source.spacing_xyz_mm[2]
+
+
+def slices_of(geometry: Geometry, start: int, stop: int) -> Geometry:
+    """The grid of some of its slices."""
+    along = np.asarray(geometry.direction).reshape(3, 3)[:, 2]
+    origin = np.asarray(geometry.origin_lps_mm) + along * geometry.spacing_xyz_mm[2] * start
+    x, y, z = map(float, origin)
+    return replace(geometry, shape_zyx=(stop - start, *geometry.shape_zyx[1:]), origin_lps_mm=(x, y, z))
 
 
 def resample_labels(array: np.ndarray, source: Geometry, target: Geometry, classes: int) -> np.ndarray:

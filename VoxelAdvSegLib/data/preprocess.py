@@ -16,6 +16,9 @@ from VoxelAdvSegLib.data.geometry import (
     rescaled_geometry,
     restore_labels,
     same_grid,
+    slices_in,
+    slices_of,
+    smoothing_reach,
 )
 from VoxelAdvSegLib.data.volume import MAX_VOXELS, SPACINGS_MM, Geometry, Volume
 from VoxelAdvSegLib.errors import InputError
@@ -106,18 +109,53 @@ def prepare_label(label: np.ndarray, prepared: Prepared, recipe: Recipe, classes
     return np.ascontiguousarray(resample_labels(label, geometry, prepared.grid, classes))
 
 
+class LabelOnOwnGrid:
+    """Class indices on the scan's own grid, from probabilities that come a few slices after the other."""
+
+    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
+        self.grid = prepared.grid
+        self.target, self.turn = prepared.original, None
+        if recipe.orient:
+            self.turn = reorientation(self.target)
+            self.target = reorient_geometry(self.target, self.turn)
+        self.label = np.zeros(self.target.shape_zyx, np.uint8)
+        self.same = same_grid(self.grid, self.target)
+        self.reach = smoothing_reach(self.grid, self.target)
+        self._held = np.zeros((0, 0, *self.grid.shape_zyx[1:]), np.float32)
+        self._first = 0  # slice of the working grid that the held ones begin with
+        self._done = 0  # slices of the target
+
+    def add(self, probabilities: np.ndarray) -> None:
+        """The next slices (K, d, H, W) of the working grid."""
+        if self.same:
+            for part in probabilities.swapaxes(0, 1):  # slice by slice: numpy's indices take eight bytes a voxel
+                self.label[self._done] = part.argmax(0)
+                self._done += 1
+            return
+        held = np.concatenate([self._held, probabilities], 1) if self._held.size else probabilities
+        end = self._first + held.shape[1]
+        depth, whole = self.target.shape_zyx[0], end == self.grid.shape_zyx[0]
+        below = np.floor(slices_in(self.grid, self.target))  # the slice of the grid under each of the target's
+        stop = depth if whole else int(np.searchsorted(below, end - 1 - self.reach))
+        if stop > self._done:
+            self.label[self._done : stop] = restore_labels(
+                held, slices_of(self.grid, self._first, end), slices_of(self.target, self._done, stop)
+            )
+            self._done = stop
+        if stop < depth:
+            first = max(self._first, min(end, int(below[stop]) - self.reach))
+            self._held, self._first = held[:, first - self._first :].copy(), first
+
+    def result(self) -> np.ndarray:
+        """(z, y, x) uint8, along the scan's own axes, once all slices are there."""
+        return self.label if self.turn is None else self.turn.undo(self.label)
+
+
 def restore(probabilities: np.ndarray, prepared: Prepared, recipe: Recipe) -> np.ndarray:
     """Class indices (z, y, x) uint8 on the scan's own grid, from probabilities (K, z, y, x)."""
-    geometry, turn = prepared.original, None
-    if recipe.orient:
-        turn = reorientation(geometry)
-        geometry = reorient_geometry(geometry, turn)
-    if same_grid(prepared.grid, geometry):
-        # Slice by slice: numpy's indices take eight bytes a voxel.
-        label = np.stack([probabilities[:, z].argmax(0).astype(np.uint8) for z in range(probabilities.shape[1])])
-    else:
-        label = restore_labels(probabilities, prepared.grid, geometry)
-    return label if turn is None else turn.undo(label)
+    label = LabelOnOwnGrid(prepared, recipe)
+    label.add(probabilities)
+    return label.result()
 
 
 def restore_map(values: np.ndarray, prepared: Prepared, recipe: Recipe) -> np.ndarray:

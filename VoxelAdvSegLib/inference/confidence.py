@@ -26,38 +26,70 @@ class OrganConfidence:
     peak: float
 
 
+class ConfidenceSums:
+    """Confidence of a scan whose probabilities come a few slices after the other."""
+
+    def __init__(self, names: Sequence[str], slab: int = SLAB) -> None:
+        self.names = names
+        self.slab = slab
+        self._sums = torch.zeros(len(names), 4, dtype=torch.float64)  # voxels, sum inside, boundary voxels, sum there
+        self._peaks = torch.zeros(len(names))
+        self._held: tuple[Tensor, Tensor] | None = None  # the last two slices: a neighbour slice tells the surface
+        self._judged = 0  # of them, the first ones that have been counted
+
+    def add(self, probabilities: Tensor) -> None:
+        """The next slices (K, d, H, W)."""
+        self._sums = self._sums.to(probabilities.device)
+        self._peaks = torch.maximum(self._peaks.to(probabilities.device), probabilities[1:].flatten(1).amax(1))
+        sure, label = probabilities.max(0)
+        if self._held is not None:
+            sure, label = torch.cat([self._held[0], sure]), torch.cat([self._held[1], label])
+        self._judge(sure, label, self._judged, len(label) - 1)
+        self._held = sure[-2:], label[-2:]
+        self._judged = min(1, len(label) - 1)
+
+    def by_organ(self) -> dict[str, OrganConfidence]:
+        """Once all slices are there."""
+        if self._held is not None:
+            self._judge(*self._held, self._judged, len(self._held[1]))
+            self._held = None
+        return {
+            name: OrganConfidence(
+                voxels=int(voxels),
+                inside=inside / voxels if voxels else None,
+                boundary=near_sum / near if near else None,
+                peak=peak,
+            )
+            for name, (voxels, inside, near, near_sum), peak in zip(
+                self.names, self._sums.tolist(), self._peaks.tolist(), strict=True
+            )
+        }
+
+    def _judge(self, sure: Tensor, label: Tensor, first: int, last: int) -> None:
+        for start in range(first, last, self.slab):
+            stop = min(start + self.slab, last)
+            low, high = max(start - 1, 0), min(stop + 1, len(label))
+            own = slice(start - low, stop - low)
+            certain = sure[low:high][own]
+            for index in range(len(self.names)):
+                organ = label[low:high] == index + 1
+                near = surface(organ)[own]
+                organ = organ[own]
+                self._sums[index] += torch.stack(
+                    [
+                        organ.sum(dtype=torch.float64),
+                        certain[organ].sum(dtype=torch.float64),
+                        near.sum(dtype=torch.float64),
+                        certain[near].sum(dtype=torch.float64),
+                    ]
+                )
+
+
 def confidence_by_organ(probabilities: Tensor, names: Sequence[str], slab: int = SLAB) -> dict[str, OrganConfidence]:
     """The confidence of each organ; probabilities (K, D, H, W), names of the classes 1 to K - 1."""
-    depth = probabilities.shape[1]
-    # Per organ: voxels, sum inside, boundary voxels, sum there.
-    sums = torch.zeros(len(names), 4, dtype=torch.float64, device=probabilities.device)
-    for start in range(0, depth, slab):
-        stop = min(start + slab, depth)
-        low, high = max(start - 1, 0), min(stop + 1, depth)  # a neighbour slice tells the surface
-        sure, label = probabilities[:, low:high].max(0)
-        own = slice(start - low, stop - low)
-        for index in range(len(names)):
-            organ = label == index + 1
-            near = surface(organ)[own]
-            organ, certain = organ[own], sure[own]
-            sums[index] += torch.stack(
-                [
-                    organ.sum(dtype=torch.float64),
-                    certain[organ].sum(dtype=torch.float64),
-                    near.sum(dtype=torch.float64),
-                    certain[near].sum(dtype=torch.float64),
-                ]
-            )
-    peaks = [float(probabilities[index + 1].max()) for index in range(len(names))]
-    return {
-        name: OrganConfidence(
-            voxels=int(voxels),
-            inside=inside / voxels if voxels else None,
-            boundary=near_sum / near if near else None,
-            peak=peak,
-        )
-        for name, (voxels, inside, near, near_sum), peak in zip(names, sums.tolist(), peaks, strict=True)
-    }
+    sums = ConfidenceSums(names, slab)
+    sums.add(probabilities)
+    return sums.by_organ()
 
 
 def surface(mask: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from VoxelAdvSegLib.config import Config, Inference
-from VoxelAdvSegLib.inference.windows import forward_precision, slide, windows_at_once
+from VoxelAdvSegLib.inference.windows import forward_precision, slabs, windows_at_once
 from VoxelAdvSegLib.networks.discriminator import Discriminator
 from VoxelAdvSegLib.networks.fusion import FeatureFusion
 from VoxelAdvSegLib.networks.vnet import VNet
@@ -31,6 +31,22 @@ def predict_with_map(
     The map is the sigmoid of the logit of the predicted class's head, averaged over windows;
     the discriminator judges the student's features, whatever network segments. watch: see `slide`.
     """
+    parts = slabs_with_map(segmenter, student, discriminator, fusion, volume, config, settings, watch)
+    probabilities, looks_labeled = zip(*parts, strict=True)
+    return torch.cat(probabilities, 1), torch.cat(looks_labeled)
+
+
+def slabs_with_map(
+    segmenter: nn.Module,
+    student: VNet,
+    discriminator: Discriminator,
+    fusion: FeatureFusion,
+    volume: Tensor,
+    config: Config,
+    settings: Inference,
+    watch: Callable[[int], None] = lambda windows: None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As predict_with_map, a few slices (K, d, H, W) and (d, H, W) after the other."""
     levels = config.adversarial.feature_levels
     assert config.patches.patch is not None
     patch = config.patches.patch[::-1]
@@ -49,10 +65,9 @@ def predict_with_map(
         ]
         return probabilities, torch.cat(logits).sigmoid()[:, None]
 
-    outputs = slide(volume, patch, predictor, settings, windows_at_once(volume.device, patch, 2000.0), watch)
-    assert isinstance(outputs, tuple)
-    probabilities, looks_labeled = outputs
-    return probabilities[0], looks_labeled[0, 0]
+    at_once = windows_at_once(volume.device, patch, 2000.0)
+    for probabilities, looks_labeled in slabs(volume, patch, predictor, settings, at_once, watch):
+        yield probabilities, looks_labeled[0]
 
 
 def judge_everywhere(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, Bundle, read_bundle
 from VoxelAdvSegLib.config import Inference
 from VoxelAdvSegLib.data.components import keep_largest
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.preprocess import prepare, restore, restore_map
+from VoxelAdvSegLib.data.preprocess import LabelOnOwnGrid, prepare, restore_map
 from VoxelAdvSegLib.data.volume import Geometry, Volume
 from VoxelAdvSegLib.errors import BundleError
 from VoxelAdvSegLib.inference.certainty import Certainty, case_certainty
-from VoxelAdvSegLib.inference.confidence import OrganConfidence, confidence_by_organ
-from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, predict_with_map
+from VoxelAdvSegLib.inference.confidence import ConfidenceSums, OrganConfidence
+from VoxelAdvSegLib.inference.discriminator_map import mean_by_organ, slabs_with_map
 from VoxelAdvSegLib.inference.quality import Assessment, Quality
 from VoxelAdvSegLib.inference.signs import (
     CaseSigns,
@@ -29,7 +29,7 @@ from VoxelAdvSegLib.inference.signs import (
     signs_passes,
     sparse,
 )
-from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities
+from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities, probability_slabs
 from VoxelAdvSegLib.model_folder import ABOUT
 from VoxelAdvSegLib.networks.device import choose_device
 from VoxelAdvSegLib.networks.vnet import VNet
@@ -112,24 +112,25 @@ class Segmenter:
             windows += count_windows(prepared.array.shape, patch, sparse(settings)) * signs_passes(axes)
         seen = _Share(windows, watch)
         tensor = torch.from_numpy(prepared.array)[None, None].to(self.device)
-        closeness = None
-        if looks_labeled:
-            name = looks_labeled if isinstance(looks_labeled, str) else None
-            probabilities, values = self._with_map(tensor, name, seen)
-            closeness = restore_map(values.cpu().numpy(), prepared, self.bundle.recipe)
-        if plain:
-            probabilities = predict_probabilities(self.network, tensor, config, settings, axes, seen)
-        confidence = confidence_by_organ(probabilities, [organ.name for organ in self.organs])
+        names = [organ.name for organ in self.organs]
+        label, confidence = LabelOnOwnGrid(prepared, self.bundle.recipe), ConfidenceSums(names)
+        judge = looks_labeled if isinstance(looks_labeled, str) else None
+        values = np.empty(prepared.array.shape, np.float32) if looks_labeled else None
+        together: list[Tensor] = []  # all slices, where signs are read from them
+        for probabilities in self._slabs(tensor, settings, axes, judge, values, seen):
+            confidence.add(probabilities)
+            label.add(probabilities.cpu().numpy())
+            if assessed:
+                together.append(probabilities)
         signs = None
         if assessed:
-            names = [organ.name for organ in self.organs]
-            signs = read_signs(self._networks(), tensor, probabilities, names, config, axes, seen)
-        array = restore(probabilities.cpu().numpy(), prepared, self.bundle.recipe)
-        array = without_islands(array, self.bundle, settings, largest_component)
+            signs = read_signs(self._networks(), tensor, torch.cat(together, 1), names, config, axes, seen)
+        closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
+        array = without_islands(label.result(), self.bundle, settings, largest_component)
         if signs is None or self.quality is None:
-            return Segmented(array, volume.geometry, closeness, confidence)
+            return Segmented(array, volume.geometry, closeness, confidence.by_organ())
         assessment = self.quality.assess(signs)
-        return Segmented(array, volume.geometry, closeness, confidence, assessment, signs)
+        return Segmented(array, volume.geometry, closeness, confidence.by_organ(), assessment, signs)
 
     @property
     def has_map(self) -> bool:
@@ -145,7 +146,29 @@ class Segmenter:
             self._looking = Networks(self.network, student, None if judge is None else judge.to(self.device))
         return self._looking
 
-    def _with_map(self, tensor: Tensor, name: str | None, watch: Callable[[int], None]) -> tuple[Tensor, Tensor]:
+    def _slabs(
+        self, tensor: Tensor, settings: Inference, axes: Sequence[int], judge: str | None,
+        values: np.ndarray | None, watch: Callable[[int], None],
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Probabilities (K, d, H, W), some slices after the other; `values` is filled with the map of the judge.
+
+        Views that are mirrored along z begin at the other end, so that with flips all come at once.
+        """
+        if values is not None:
+            first = 0
+            for probabilities, looks in self._with_map(tensor, judge, watch):
+                values[first : first + len(looks)] = looks.cpu().numpy()
+                first += len(looks)
+                if not settings.flips:
+                    yield probabilities
+        if settings.flips:
+            yield predict_probabilities(self.network, tensor, self.bundle.config, settings, axes, watch)
+        elif values is None:
+            yield from probability_slabs(self.network, tensor, self.bundle.config, watch)
+
+    def _with_map(
+        self, tensor: Tensor, name: str | None, watch: Callable[[int], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         discriminator = self.bundle.discriminator(name)
         if discriminator is None or discriminator.fusion is None:
             raise BundleError(
@@ -161,7 +184,7 @@ class Segmenter:
         student = self.network
         if self.bundle.segmenter != "student":
             student = _ready(self.bundle.network("student"), self.device)
-        return predict_with_map(
+        return slabs_with_map(
             self.network, student, discriminator, discriminator.fusion, tensor, self.bundle.config,
             self.bundle.config.inference, watch,
         )  # fmt: skip

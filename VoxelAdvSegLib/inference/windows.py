@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,55 +48,72 @@ def slide(
     0, the mean intensity, as training patches are. watch: gets the number of windows each time some
     are done; what it raises ends the work.
     """
+    whole: list[Tensor] = []
+    first, several = 0, False
+
+    def noted(windows: Tensor) -> Tensor | tuple[Tensor, ...]:
+        nonlocal several
+        seen = predictor(windows)
+        several = isinstance(seen, tuple)
+        return seen
+
+    for slab in slabs(volume, patch_zyx, noted, settings, at_once, watch):
+        if not whole:
+            whole = [part.new_empty(len(part), *volume.shape[2:]) for part in slab]
+        for total, part in zip(whole, slab, strict=True):
+            total[:, first : first + part.shape[1]] = part
+        first += slab[0].shape[1]
+    averages = tuple(total[None] for total in whole)
+    return averages if several else averages[0]
+
+
+@torch.no_grad()
+def slabs(
+    volume: Tensor,
+    patch_zyx: Sequence[int],
+    predictor: Callable[[Tensor], Tensor | tuple[Tensor, ...]],
+    settings: Inference,
+    at_once: int = 1,
+    watch: Callable[[int], None] = lambda windows: None,
+) -> Iterator[tuple[Tensor, ...]]:
+    """As `slide`, but a few slices (K, d, H, W) after the other, each once no further window reaches them.
+
+    What is held is as deep as a patch, however deep the volume.
+    """
     size = volume.shape[2:]
     before = [max(0, p - n) // 2 for p, n in zip(patch_zyx, size, strict=True)]
     after = [max(0, p - n - b) for p, n, b in zip(patch_zyx, size, before, strict=True)]
     padded = F.pad(volume, [n for axis in (2, 1, 0) for n in (before[axis], after[axis])]) if any(after) else volume
     stride = window_stride(patch_zyx, settings)
-    starts = [window_starts(*axis) for axis in zip(padded.shape[2:], patch_zyx, stride, strict=True)]
-    boxes = [tuple(slice(a, a + p) for a, p in zip(at, patch_zyx, strict=True)) for at in itertools.product(*starts)]
+    rows, *across = [window_starts(*axis) for axis in zip(padded.shape[2:], patch_zyx, stride, strict=True)]
+    boxes = [
+        tuple(slice(a, a + p) for a, p in zip(at, patch_zyx[1:], strict=True)) for at in itertools.product(*across)
+    ]
     weight = None if settings.window_weight == "constant" else gaussian_weight(patch_zyx).to(volume.device)
+    inner = tuple(slice(b, b + n) for b, n in zip(before[1:], size[1:], strict=True))
     sums: list[Tensor] = []
-    several = False
-    with torch.no_grad():
+    shares = padded.new_zeros(patch_zyx[0], *padded.shape[3:], dtype=torch.float32)  # sum of the windows' weights
+    for row, z in enumerate(rows):
         for first in range(0, len(boxes), at_once):
             chosen = boxes[first : first + at_once]
-            seen = predictor(torch.cat([padded[:, :, z, y, x] for z, y, x in chosen]))
-            several = isinstance(seen, tuple)
+            seen = predictor(torch.cat([padded[:, :, z : z + patch_zyx[0], y, x] for y, x in chosen]))
             outputs = seen if isinstance(seen, tuple) else (seen,)
             if not sums:
-                sums = [padded.new_zeros(o.shape[1], *padded.shape[2:], dtype=torch.float32) for o in outputs]
+                sums = [padded.new_zeros(o.shape[1], *shares.shape, dtype=torch.float32) for o in outputs]
             for total, output in zip(sums, outputs, strict=True):
-                for (z, y, x), window in zip(chosen, output, strict=True):
-                    place = total[:, z, y, x]
+                for (y, x), window in zip(chosen, output, strict=True):
+                    place = total[:, :, y, x]
                     place.add_(window) if weight is None else place.addcmul_(window.float(), weight)
+            for y, x in chosen:
+                shares[:, y, x] += 1 if weight is None else weight
             watch(len(chosen))
-        shares = _shares(starts, patch_zyx, padded.shape[2:], boxes, weight).to(volume.device)
-        z, y, x = (slice(b, b + n) for b, n in zip(before, size, strict=True))
-        averages = tuple(total.div_(shares)[None, :, z, y, x] for total in sums)
-    return averages if several else averages[0]
-
-
-def _shares(
-    starts: Sequence[Sequence[int]],
-    patch_zyx: Sequence[int],
-    size: Sequence[int],
-    boxes: Sequence[tuple[slice, ...]],
-    weight: Tensor | None,
-) -> Tensor:
-    """Sum of the windows' weights at each voxel (D, H, W)."""
-    if weight is not None:
-        total = weight.new_zeros(tuple(size))
-        for z, y, x in boxes:
-            total[z, y, x] += weight
-        return total
-    counts = []  # windows that cover a voxel, axis by axis
-    for axis, patch, length in zip(starts, patch_zyx, size, strict=True):
-        count = torch.zeros(length)
-        for start in axis:
-            count[start : start + patch] += 1
-        counts.append(count)
-    return counts[0][:, None, None] * counts[1][:, None] * counts[2]
+        done = rows[row + 1] - z if row + 1 < len(rows) else patch_zyx[0]
+        # A volume that is less deep than a patch has one row, and slices of padding around its own.
+        own = slice(before[0], before[0] + size[0]) if before[0] or after[0] else slice(0, done)
+        yield tuple((total[:, own] / shares[own])[:, :, inner[0], inner[1]] for total in sums)
+        for held in (*sums, shares[None]):
+            held[:, : patch_zyx[0] - done] = held[:, done:].clone()
+            held[:, patch_zyx[0] - done :] = 0
 
 
 def gaussian_weight(patch_zyx: Sequence[int]) -> Tensor:
@@ -134,6 +151,26 @@ def forward_precision(config: Config, device: torch.device) -> contextlib.Abstra
     return contextlib.nullcontext() if cannot else autocast(config, device)
 
 
+def probability_slabs(
+    network: torch.nn.Module, volume: Tensor, config: Config, watch: Callable[[int], None] = lambda windows: None
+) -> Iterator[Tensor]:
+    """As predict_probabilities without flips, a few slices (K, d, H, W) after the other."""
+    assert config.patches.patch is not None
+    patch_zyx = config.patches.patch[::-1]
+    at_once = windows_at_once(volume.device, patch_zyx)
+    for (part,) in slabs(volume, patch_zyx, _softmax(network, config), config.inference, at_once, watch):
+        yield part
+
+
+def _softmax(network: torch.nn.Module, config: Config) -> Callable[[Tensor], Tensor]:
+    def softmax(windows: Tensor) -> Tensor:
+        with forward_precision(config, windows.device):
+            logits = network(windows)
+        return logits.float().softmax(1)
+
+    return softmax
+
+
 def predict_probabilities(
     network: torch.nn.Module,
     volume: Tensor,
@@ -150,11 +187,7 @@ def predict_probabilities(
     assert config.patches.patch is not None
     patch_zyx = config.patches.patch[::-1]
 
-    def softmax(windows: Tensor) -> Tensor:
-        with forward_precision(config, windows.device):
-            logits = network(windows)
-        return logits.float().softmax(1)
-
+    softmax = _softmax(network, config)
     at_once = windows_at_once(volume.device, patch_zyx)
     views = flipped_views(flip_axes_zyx, settings)
     total: Tensor | None = None
