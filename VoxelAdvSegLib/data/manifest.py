@@ -26,6 +26,7 @@ KNOWN_KEYS = frozenset(
      "reference", "licence", "license", "release", "tensorImageSize", "numTraining", "numTest",
      "file_ending", *SPLITS)
 )  # fmt: skip
+LARGEST_MANIFEST = 1 << 28
 ENDINGS = (
     ".seg.nrrd",
     ".seg.nhdr",
@@ -183,6 +184,8 @@ def _read_json(path: Path) -> dict:
             do="check the path after --data",
         )
     try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ValueError(f"{path.stat().st_size} bytes, more than any list of cases")
         content = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
@@ -260,8 +263,8 @@ def _cases(content: dict, split: str, path: Path, tell: Tell, anywhere: bool) ->
             tell(error, split, _name_of(entry))
             continue
         for file in (case.image, case.label) if isinstance(case, LabeledCase) else (case.image,):
-            if not (file.is_file() or file.is_dir()):
-                tell(_missing(file, case.name, path), split, case.name)
+            if problem := _missing(file, case.name, path):
+                tell(problem, split, case.name)
         if seen.setdefault(case.name, case.image) != case.image:
             tell(
                 InputError(
@@ -320,10 +323,24 @@ def _path(text: str, manifest: Path, anywhere: bool) -> Path:
             found=text or "an empty path",
             do="put the scans beside or below the manifest, or add --anywhere if the manifest is your own",
         )  # fmt: skip
+    try:
+        str(path).encode()  # half a letter, which JSON may hold and no file's name
+        if "\0" in text:
+            raise ValueError("a zero in a name")
+        path.exists()
+    except (OSError, ValueError) as error:  # too long for the system, or no right to look
+        raise InputError(
+            "a path of the manifest cannot be followed", file=manifest, expected="a path that the system knows",
+            found=(error.strerror if isinstance(error, OSError) else None) or str(error)[:200],
+            do=f"correct {text[:100]!r} and its rights",
+        ) from error  # fmt: skip
     return path
 
 
-def _missing(path: Path, name: str, manifest: Path) -> InputError:
+def _missing(path: Path, name: str, manifest: Path) -> InputError | None:
+    """What is wrong with a path that leads to no file and no folder; None where it leads to one."""
+    if path.is_file() or path.is_dir():
+        return None
     return InputError(
         f"{name}: the file does not exist", file=path, expected="a scan or label",
         found="something else than a file or folder" if path.exists() else "nothing",

@@ -46,7 +46,6 @@ from VoxelAdvSegLib.training.run_folder import (
     write_description,
 )
 
-TEXTS = ("error", "message")  # events with sentences, in which files and cases may be named
 AT_RESUME = ("device", "recompute", "accumulate")  # settings that may change when a training goes on
 
 
@@ -102,7 +101,8 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
             names = Pseudonyms(manifest, folder.path)
 
             def tell(type: str, **fields: Any) -> None:
-                watch(events.write(type, **(names.hide(fields) if type in TEXTS else fields)))
+                # Failures quote files; all else speaks of cases by the names that their arrays have got.
+                watch(events.write(type, **(names.hide(fields) if type == "error" else fields)))
 
             processes.tell = tell
             device = processes.device(description.config.training.device)
