@@ -180,7 +180,6 @@ def told(kills: Counter) -> str:
     )
 
 
-@pytest.mark.trust
 def test_a_handful_of_kills_change_nothing(fork_server: ForkServer, scans: Path, tmp_path: Path):
     moments = ["random", "saving", "touch", "saving"]
     kills = survive(fork_server, scans, tmp_path, quick(steps=8), moments, seed=5)
