@@ -88,7 +88,7 @@ def test_error_scale_and_back():
 
 def test_what_was_not_found_is_said_to_be_missed():
     signs = {"liver": FINE, "spleen": OrganSigns(0)}
-    assert calibration().predict(signs)["spleen"] == PredictedDice(0, 0, 0)
+    assert calibration().predict(signs)["spleen"] is None
     assert calibration().explain(signs) == "spleen was not found."
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from Testing.project.conftest import write_prediction
+from VoxelAdvSegLib.project import predictions
 from VoxelAdvSegLib.project.project import Project
 
 
@@ -64,12 +65,17 @@ def test_predictions_that_say_nothing_keep_the_old_order_behind_the_others(proje
     assert order(project) == [c, b, a] and project.case(a).place is None
 
 
-def test_models_of_other_shapes_are_not_mixed(project, filled, tmp_path):
-    a, b = filled(0, 2)
-    predict(project, tmp_path / "job", a, [0.0, 1.0], need=0.1, model="m")
-    predict(project, tmp_path / "job", b, [0.0, 1.0, 2.0], need=0.4, model="n")
+def test_models_are_not_mixed(project, filled, tmp_path, monkeypatch):
+    """Only what the last model has predicted has places: needs and features of two models cannot be compared."""
+    a, b, c = filled(0, 3)
+    predict(project, tmp_path / "job", a, [0.0, 1.0], need=0.9, model="m")
     project.rank_predictions()
-    assert order(project) == [b, a]
+    assert project.case(a).place == 1
+    monkeypatch.setattr(predictions, "now", lambda: "2999-01-01T00:00:00+00:00")
+    predict(project, tmp_path / "job", b, [0.0, 1.0, 2.0], need=0.1, model="n")
+    predict(project, tmp_path / "job", c, [0.0, 1.0, 2.0], need=0.4, model="n")
+    project.rank_predictions()
+    assert order(project) == [c, b, a] and project.case(a).place is None
 
 
 def test_a_damaged_prediction_has_no_place_and_stops_nothing(project, filled, tmp_path):

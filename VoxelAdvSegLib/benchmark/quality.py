@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from VoxelAdvSegLib.benchmark.faults import FAULTS
-from VoxelAdvSegLib.bundle import JUDGE, Bundle, read_bundle
+from VoxelAdvSegLib.bundle import Bundle, read_bundle
 from VoxelAdvSegLib.data.cache import LabeledArrays, prepare_labeled, prepare_unlabeled
 from VoxelAdvSegLib.data.manifest import Manifest
 from VoxelAdvSegLib.data.preprocess import prepare
@@ -89,10 +89,7 @@ def _look(
     tell: Tell,
 ) -> Measured:
     recipe = bundle.recipe
-    judge = bundle.discriminator(JUDGE)
-    networks = Networks(
-        bundle.network().to(device), bundle.network("student").to(device), None if judge is None else judge.to(device)
-    )
+    networks = Networks.of(bundle, device)
     assert bundle.quality is not None
     labeled = prepare_labeled(manifest.training, manifest.organs, recipe, cache)
     unlabeled = prepare_unlabeled(manifest.unlabeled, recipe, cache)
@@ -146,7 +143,7 @@ def _score(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
         if calibration is None:
             continue  # an organ was found in too few of these
         predicted = {i: calibration.predict(measured.signs[i].organs) for i in asked}
-        pairs = [(predicted[i][n], true[i, n]) for i in asked for n in names if (i, n) in true]
+        pairs = [(d, true[i, n]) for i in asked for n in names if (i, n) in true and (d := predicted[i][n]) is not None]
         middle = {n: float(np.median([true[i, n] for i in known if (i, n) in true] or [0.0])) for n in names}
         _add(rows, "error", np.mean([abs(found.value - dice) for found, dice in pairs]))
         _add(
@@ -157,7 +154,7 @@ def _score(measured: Measured, names: Sequence[str]) -> dict[str, Any]:
         _add(rows, "coverage", np.mean([found.low <= dice <= found.high for found, dice in pairs]))
         _add(rows, "width", np.mean([found.high - found.low for found, _ in pairs]))
         if len(asked) > 2:
-            means = np.array([np.mean([found.value for found in predicted[i].values()]) for i in asked])
+            means = np.array([_mean([d.value for d in predicted[i].values() if d is not None]) for i in asked])
             _add(rows, "correlation", _correlation(means, mean_dice[asked]))
             for name, values in plain.items():
                 _add(rows, f"correlation of {name}", _correlation(values[asked], mean_dice[asked]))
@@ -182,7 +179,8 @@ def _left_out(measured: Measured, names: Sequence[str], mean_dice: np.ndarray) -
     for i in range(len(measured.signs)):
         calibration = calibrate([e for e in measured.examples if e.case != i], measured.voxels)
         predicted = {} if calibration is None else calibration.predict(measured.signs[i].organs)
-        found.append(float(np.mean([d.value for d in predicted.values()])) if predicted else np.nan)
+        mean = _mean([d.value for d in predicted.values() if d is not None])
+        found.append(np.nan if mean is None else mean)
     disagreement = np.array([_disagreement(signs) for signs in measured.signs])
     return {
         "predicted": _mean([_correlation(np.array(found), mean_dice)]),

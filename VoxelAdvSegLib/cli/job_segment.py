@@ -99,7 +99,7 @@ class _Queue:
                 file=error.filename, expected="a folder with room that may be written to",
                 found=error.strerror or str(error), do="make room, or choose another project folder",
             )  # fmt: skip
-        except (MemoryError, RuntimeError) as error:  # out of memory, a broken driver
+        except (MemoryError, RuntimeError, ValueError) as error:  # out of memory, a broken driver
             print(f"{case.id}: {type(error).__name__}: {error}", flush=True)
             self._finish(case, "failed", text=f"{type(error).__name__}: {error}")
         else:
@@ -114,7 +114,11 @@ class _Queue:
         volume = read_volume(case.image)
         looks: bool | str = self.request.looks_labeled and self.segmenter.has_map
         if looks and self.request.training_map:
-            looks = OPPONENT
+            if OPPONENT in self.segmenter.bundle.weights:
+                looks = OPPONENT
+            else:
+                text = "This model has no discriminator of its training: the map is drawn by the later one."
+                self.events.write("message", level="warning", text=text)
 
         def watch(fraction: float) -> None:
             self._look(case)

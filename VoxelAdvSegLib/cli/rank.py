@@ -81,9 +81,17 @@ def _look(
         reason = found.assessment.reason(found.certainty().reason)
         candidates.append(Candidate(case.name, found.assessment.need, reason, found.signs.means))
         entries[case.name] = {
-            "image": os.path.relpath(case.image, manifest.path.parent), **found.assessment.to_dict(),
+            "image": _place(case.image, manifest.path.parent), **found.assessment.to_dict(),
         }  # fmt: skip
     return candidates, entries
+
+
+def _place(image: Path, folder: Path) -> str:
+    """Relative to the list, where they are on one drive."""
+    try:
+        return os.path.relpath(image, folder)
+    except ValueError:
+        return str(image)
 
 
 def _show(order: list[dict[str, Any]], refused: str) -> None:

@@ -115,7 +115,8 @@ def _table(report: list[dict]) -> str:
         lines.append(f"  certainty {entry['score']:.2f} of 1: {entry['reason']}")
         if entry.get("predicted_dice"):
             parts = [
-                f"{o} {d['value']:.2f} ({d['low']:.2f} to {d['high']:.2f})" for o, d in entry["predicted_dice"].items()
+                f"{o} {d['value']:.2f} ({d['low']:.2f} to {d['high']:.2f})" if d else f"{o} -"
+                for o, d in entry["predicted_dice"].items()
             ]
             lines.append(f"  probable Dice, with 90 % interval: {', '.join(parts)}")
         if entry.get("warning"):

@@ -24,6 +24,7 @@ COVERAGE = 0.9
 LEAST_SPREAD = 0.05  # deviation of log(1 - Dice): nothing is known better than that
 DEGRADED = 0.3  # weight of a scan made worse on purpose, against 1 of a scan as it is
 LEAST_SCALE = 1e-6
+FEWEST_OF_AN_ORGAN = 4  # scans with the organ, below which nothing is said of it
 LEAST_DEVIATION = 0.15  # of the logarithm of an organ's volume: bodies differ
 
 
@@ -60,7 +61,11 @@ def calibrate(examples: Sequence[Example], label_voxels: Mapping[str, Sequence[i
         weights={sign: factor * MIXTURE[sign] for sign in SIGNS},
         centers=dict(zip(SIGNS, table.centers.tolist(), strict=True)),
         scales=dict(zip(SIGNS, table.scales.tolist(), strict=True)),
-        intercepts={name: common + of_it for name, of_it in zip(table.organs, own, strict=True)},
+        intercepts={
+            name: common + of_it
+            for index, (name, of_it) in enumerate(zip(table.organs, own, strict=True))
+            if len(set(table.case[(table.organ == index) & ~table.degraded])) >= FEWEST_OF_AN_ORGAN
+        },
         spread=_spread(residuals, of_organ, table.organs),
         reach=float(t.ppf((1 + COVERAGE) / 2, len(cases) - 1) * math.sqrt(1 + 1 / len(cases))),
         volumes=volumes,

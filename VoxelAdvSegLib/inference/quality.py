@@ -58,12 +58,12 @@ class Calibration:
     reach: float
     volumes: Mapping[str, tuple[float, float]]
 
-    def predict(self, signs: Mapping[str, OrganSigns]) -> dict[str, PredictedDice]:
-        """By organ; 0 to 0 for an organ that was not found: if the scan shows it, all of it was missed."""
-        found = {}
+    def predict(self, signs: Mapping[str, OrganSigns]) -> dict[str, PredictedDice | None]:
+        """By organ; None for one that was not found, or that too few of the calibration's scans have shown."""
+        found: dict[str, PredictedDice | None] = {}
         for name, organ in signs.items():
-            if not organ.voxels:
-                found[name] = PredictedDice(0.0, 0.0, 0.0)
+            if not organ.voxels or name not in self.intercepts:
+                found[name] = None
                 continue
             error = self.intercepts[name] + sum(self._shares(name, organ).values())
             wide = self.reach * self.spread[name]
@@ -87,11 +87,14 @@ class Calibration:
 
     def explain(self, signs: Mapping[str, OrganSigns]) -> str:
         """The organ of the lowest predicted Dice, and why, as a sentence."""
-        predicted = self.predict(signs)
-        name = min(predicted, key=lambda organ: predicted[organ].value)
-        if not signs[name].voxels:
-            return f"{name} was not found."
-        found, sign = predicted[name], self.worst_sign(name, signs[name])
+        lost = [name for name, organ in signs.items() if not organ.voxels]
+        if lost:
+            return f"{lost[0]} was not found."
+        known = {name: dice for name, dice in self.predict(signs).items() if dice is not None}
+        if not known:
+            return ""
+        name = min(known, key=lambda organ: known[organ].value)
+        found, sign = known[name], self.worst_sign(name, signs[name])
         why = f", as it {WORDS[sign]}" if sign else ""
         return f"{name} is probably the least right (Dice {found.value:.2f}, {found.low:.2f} to {found.high:.2f}){why}."
 
@@ -126,13 +129,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What the scans of the training looked like, as aggregates of all: nothing of a single scan is kept."""
+    """What the scans of the training looked like, as aggregates over them. No groups: too few to say."""
 
     scans: int
     groups: Mapping[str, Group]
 
     def novelty(self, look: Mapping[str, np.ndarray]) -> tuple[float, str]:
         """How far a scan lies outside, 1 at the limit; and in which group of descriptors."""
+        if not self.groups:
+            return 0.0, ""
         values = {name: group.distance(look[name]) / max(group.limit, SMALLEST) for name, group in self.groups.items()}
         worst = max(values, key=lambda name: values[name])
         return values[worst], worst
@@ -153,7 +158,9 @@ class Quality:
         if self.calibration is None:
             return Assessment(None, round(novelty, 3), group, round(signs.doubt(), 4), self.refused)
         predicted = self.calibration.predict(signs.organs)
-        need = 1 - float(np.mean([d.value for d in predicted.values()]))
+        # What was not found may have been missed: a person should look.
+        values = [d.value if d else 0.0 for name, d in predicted.items() if d or not signs.organs[name].voxels]
+        need = 1 - float(np.mean(values)) if values else 1.0
         why = self.calibration.explain(signs.organs)
         return Assessment(predicted, round(novelty, 3), group, round(need, 4), self.refused, why)
 
@@ -217,7 +224,7 @@ class Assessment:
     the signs' doubt where that was refused; refused: why there is no predicted Dice; why: what lowers it.
     """
 
-    dice: Mapping[str, PredictedDice] | None
+    dice: Mapping[str, PredictedDice | None] | None
     novelty: float
     group: str
     need: float
@@ -229,10 +236,11 @@ class Assessment:
         return self.novelty >= 1
 
     def mean(self) -> PredictedDice | None:
-        """Over the organs, found or not."""
-        if not self.dice:
+        """Over the organs of which there is one."""
+        known = [dice for dice in (self.dice or {}).values() if dice is not None]
+        if not known:
             return None
-        means = (float(np.mean([getattr(d, end) for d in self.dice.values()])) for end in ("value", "low", "high"))
+        means = (float(np.mean([getattr(d, end) for d in known])) for end in ("value", "low", "high"))
         return PredictedDice(*(round(mean, 4) for mean in means))
 
     def warning(self) -> str:
@@ -255,7 +263,9 @@ class Assessment:
     def to_dict(self) -> dict[str, Any]:
         mean = self.mean()
         return {
-            "predicted_dice": None if self.dice is None else {name: asdict(d) for name, d in self.dice.items()},
+            "predicted_dice": None if self.dice is None else {
+                name: None if d is None else asdict(d) for name, d in self.dice.items()
+            },
             "predicted_dice_mean": None if mean is None else asdict(mean),
             "novelty": self.novelty, "unlike_training": self.is_unlike, "warning": self.warning() or self.refused,
             "need": self.need, "why": self.why,
@@ -292,7 +302,7 @@ def _dice(error: float) -> float:
 
 
 def _log(share: float | None) -> float | None:
-    return None if share is None else math.log(max(share, 0.0) + SMALL)
+    return None if share is None or not math.isfinite(share) else math.log(max(share, 0.0) + SMALL)
 
 
 def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapping[str, np.ndarray]]) -> Familiarity:
@@ -303,7 +313,8 @@ def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapp
     against the cloud of the others (all of them, where nothing unseen is there).
     """
     groups = {}
-    for name in looks[0]:
+    # A cloud of one or two scans has no extent: any other scan would seem to be of another kind.
+    for name in looks[0] if len(looks) >= FEWEST_SCANS or (unseen and len(looks) > 1) else ():
         rows = np.stack([look[name] for look in looks])
         others = np.stack([look[name] for look in unseen]) if unseen else rows[:0]
         groups[name] = _group(rows, others)
@@ -311,6 +322,7 @@ def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapp
 
 
 MARGIN = 1.3
+FEWEST_SCANS = 3
 USUAL_SHARE = 0.9
 MOST_AXES = 8
 

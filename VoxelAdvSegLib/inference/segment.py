@@ -31,7 +31,7 @@ from VoxelAdvSegLib.inference.signs import (
 )
 from VoxelAdvSegLib.inference.windows import count_windows, flipped_views, predict_probabilities, probability_slabs
 from VoxelAdvSegLib.model_folder import ABOUT
-from VoxelAdvSegLib.networks.device import choose_device
+from VoxelAdvSegLib.networks.device import choose_device, is_out_of_memory
 from VoxelAdvSegLib.networks.vnet import VNet
 
 
@@ -124,7 +124,15 @@ class Segmenter:
                 together.append(probabilities)
         signs = None
         if assessed:
-            signs = read_signs(self._networks(), tensor, torch.cat(together, 1), names, config, axes, seen)
+            whole = torch.cat(together, 1)
+            together.clear()
+            try:
+                signs = read_signs(self._networks(), tensor, whole, names, config, axes, seen)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # The segmentation is there; without the room to look again nothing is said of its quality.
+            del whole
         closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
         array = without_islands(label.result(), self.bundle, settings, largest_component)
         if signs is None or self.quality is None:
@@ -139,11 +147,7 @@ class Segmenter:
 
     def _networks(self) -> Networks:
         if self._looking is None:
-            student = self.network
-            if self.bundle.segmenter != "student":
-                student = self.bundle.network("student").to(self.device)
-            judge = self.bundle.discriminator(JUDGE)
-            self._looking = Networks(self.network, student, None if judge is None else judge.to(self.device))
+            self._looking = Networks.of(self.bundle, self.device, self.network)
         return self._looking
 
     def _slabs(

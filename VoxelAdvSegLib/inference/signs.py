@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from VoxelAdvSegLib.bundle import JUDGE, Bundle
 from VoxelAdvSegLib.config import Config, Inference
 from VoxelAdvSegLib.data.components import largest_share
 from VoxelAdvSegLib.inference.confidence import surface
@@ -119,6 +120,17 @@ class Networks:
     student: VNet
     judge: Discriminator | None = None
 
+    @staticmethod
+    def of(bundle: Bundle, device: torch.device, segmenter: VNet | None = None) -> Networks:
+        """Those of a model, with its judge where it has one. A student that segments is one network, not two.
+
+        segmenter: where it is on the device already.
+        """
+        segmenter = segmenter or bundle.network().to(device)
+        student = segmenter if bundle.segmenter == "student" else bundle.network("student").to(device)
+        judge = bundle.discriminator(JUDGE)
+        return Networks(segmenter, student, None if judge is None else judge.to(device))
+
 
 @torch.no_grad()
 def read_signs(
@@ -221,16 +233,17 @@ def _features(
         sums = moments if not windows_seen else sums + moments
         windows_seen += len(windows)
         if judge is not None and judge.fusion is not None:
-            chosen = [features[level - 1].float() for level in levels]
-            drawn = draw_class_voxels(probabilities.argmax(1), classes, VOXELS_PER_WINDOW, generator)
-            voxels = judge.fusion.gather(chosen, drawn.positions.reshape(-1), tuple(windows.shape[2:]))
-            fused = judge.fusion.fuse(voxels)
-            own = torch.arange(classes, device=fused.device).repeat_interleave(VOXELS_PER_WINDOW)
-            looks = judge.judge(fused, own).sigmoid().reshape(classes, -1).mean(1).double().cpu()
-            here = drawn.counts.double().cpu()
-            counts.add_(here)
-            typical.add_(looks * here)
-            fused_sums.add_(fused.reshape(classes, -1, dim).mean(1).double().cpu() * here[:, None])
+            # One after the other: how many come at once depends on the memory that happens to be free.
+            for i, label in enumerate(probabilities.argmax(1)):
+                chosen = [features[level - 1][i : i + 1].float() for level in levels]
+                drawn = draw_class_voxels(label[None], classes, VOXELS_PER_WINDOW, generator)
+                fused = judge.fusion.fuse(judge.fusion.gather(chosen, drawn.positions.reshape(-1), tuple(label.shape)))
+                own = torch.arange(classes, device=fused.device).repeat_interleave(VOXELS_PER_WINDOW)
+                looks = judge.judge(fused, own).sigmoid().reshape(classes, -1).mean(1).double().cpu()
+                here = drawn.counts.double().cpu()
+                counts.add_(here)
+                typical.add_(looks * here)
+                fused_sums.add_(fused.reshape(classes, -1, dim).mean(1).double().cpu() * here[:, None])
         return probabilities
 
     patch = config.patches.patch[::-1]
@@ -253,14 +266,16 @@ def _organ(
     own = probabilities[index]
     classes = len(probabilities)
     near = surface(organ)
-    there = probabilities[:, near]
-    entropy = -(there * there.clamp_min(1e-12).log()).sum(0).mean() / math.log(classes)
+    entropy = None
+    if near.any():  # an organ that fills the scan has no boundary
+        there = probabilities[:, near]
+        entropy = float(-(there * there.clamp_min(1e-12).log()).sum(0).mean() / math.log(classes))
     return OrganSigns(
         voxels=voxels,
         agreement=float(np.mean([_dice(organ, view == index) for view in views])),
         disagreement=None if student is None else 1 - _dice(organ, student == index),
         overlap=float(2 * own[organ].sum() / (own.sum() + voxels)),
-        entropy=float(entropy),
+        entropy=entropy,
         typicality=pooled.typicality[index],
         scattered=1 - largest_share(organ.cpu().numpy()),
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from VoxelAdvSegLib.errors import ProjectError
+from VoxelAdvSegLib.errors import ProjectError, VoxelAdvSegError
 from VoxelAdvSegLib.evaluation.ranking import Candidate, rank
+from VoxelAdvSegLib.model_folder import read_about
 from VoxelAdvSegLib.project.predictions import Prediction
 
 if TYPE_CHECKING:
@@ -16,29 +17,41 @@ if TYPE_CHECKING:
 
 
 def rank_predictions(project: Project) -> None:
-    """Places of the cases in state "predicted", by the newest model's assessments; those without one have none.
+    """Places of the cases in state "predicted", by the assessments of the model that has predicted last.
 
-    Completed cases that the same model has segmented count as known. A damaged prediction has no place.
+    Cases that another model has predicted, or without an assessment, have none; a damaged prediction neither. What
+    the model was trained with, and completed cases that it has segmented, count as known.
     """
     waiting = [case for case in project.cases if case.state == "predicted" and case.role == "unlabeled"]
-    said = {case.id: _assessed(project, case.id) for case in waiting}
-    models = {case.model for case in waiting if said[case.id] is not None}
-    done = [case for case in project.cases if case.state == "completed" and case.model in models]
-    known = [_means(found) for case in done if (found := _assessed(project, case.id)) is not None]
+    said = {case.id: found for case in waiting if (found := _assessed(project, case.id)) is not None}
+    if not said:
+        return
+    model = max(said.values(), key=lambda found: found.date).model
     candidates = [
-        Candidate(case.id, float(found.assessment["need"]), found.reason, _means(found))
-        for case in waiting
-        if (found := said[case.id]) is not None and found.assessment is not None
+        Candidate(case_id, float(found.assessment["need"]), found.reason, _means(found))
+        for case_id, found in said.items()
+        if found.model == model and found.assessment is not None
     ]
-    sizes = {mean.size for mean in known if mean is not None} | {
-        c.means.size for c in candidates if c.means is not None
-    }
-    if len(sizes) > 1:  # of models of other shapes: features cannot be compared
+    done = [case for case in project.cases if case.state == "completed" and case.model == model]
+    known = _anchors(project, model)
+    known += [mean for case in done if (found := _assessed(project, case.id)) and (mean := _means(found)) is not None]
+    sizes = {mean.size for mean in known} | {c.means.size for c in candidates if c.means is not None}
+    if len(sizes) > 1:
         candidates, known = [replace(candidate, means=None) for candidate in candidates], []
-    order = rank(candidates, [mean for mean in known if mean is not None])
+    places = {ranked.name: (place, ranked.reason) for place, ranked in enumerate(rank(candidates, known), 1)}
     with project.batch():
-        for place, ranked in enumerate(order, 1):
-            project.put(replace(project.case(ranked.name), place=place, reason=ranked.reason))
+        for case in waiting:
+            place, reason = places.get(case.id, (None, case.reason))
+            project.put(replace(case, place=place, reason=reason))
+
+
+def _anchors(project: Project, model: str) -> list[np.ndarray]:
+    """Class means of the scans that the model was trained with; none where it does not tell, or is gone."""
+    try:
+        rows = read_about(project.model(model).path)["quality"]["anchors"]["means"]
+        return [np.array([np.nan if value is None else value for value in row], float) for row in rows]
+    except (VoxelAdvSegError, LookupError, TypeError, ValueError):
+        return []
 
 
 def _assessed(project: Project, case_id: str) -> Prediction | None:

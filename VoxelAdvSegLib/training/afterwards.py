@@ -53,6 +53,7 @@ def calibrate_run(
             found=", ".join(organ.name for organ in manifest.organs) if manifest.training else "no labeled case",
             do="give the manifest of the training, with more validation cases if you like",
         )  # fmt: skip
+    _check_unseen(description, manifest)
     device = choose_device(device_name)
     prepare_device(device)
     with contextlib.ExitStack() as stack:
@@ -63,11 +64,24 @@ def calibrate_run(
         validation = prepare_labeled(manifest.validation, bundle.organs, recipe, cache)
         batches = stack.enter_context(contextlib.closing(_batches(bundle, description, labeled, unlabeled, device)))
         examples = _left_out(folder.path, manifest, device, tell, watch) if leave_out else []
-        facts = {**bundle.provenance, "validation_scans": len(validation)}
         better = with_quality(bundle, labeled, unlabeled, validation, batches, device, watch, examples)
-        better = replace(better, provenance=facts)
         write_bundle(folder.model, better, model_card(better))
     return better
+
+
+def _check_unseen(description: RunDescription, manifest: Manifest) -> None:
+    """Raises InputError for a validation case that the training has learned from, as far as its list is still there."""
+    if not Path(description.data).is_file():
+        return
+    first = read_manifest(Path(description.data), anywhere=True)
+    learned = {case.image for case in (*first.training, *first.unlabeled)}
+    known = [case.name for case in manifest.validation if case.image in learned]
+    if known:
+        raise InputError(
+            "a validation case was learned from", file=manifest.path,
+            expected="cases that the training has not seen, or what is said of new scans is too good",
+            found=", ".join(known), do="take it off the list 'validation', or train the model anew without it",
+        )  # fmt: skip
 
 
 def _batches(
@@ -97,6 +111,6 @@ def _left_out(run: Path, manifest: Manifest, device: torch.device, tell: Tell, w
         with contextlib.closing(_batches(bundle, description, labeled, unlabeled, device)) as batches:
             looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch)
         found, _, _ = examine(looking, prepare_labeled(held_out, bundle.organs, recipe, cache), device, watch=watch)
-        first = -1 - len({example.case for example in examples})
+        first = min((example.case for example in examples), default=0) - 1
         examples += [replace(example, case=first - example.case) for example in found]
     return examples

@@ -99,5 +99,5 @@ voxels on {grid}. Intensities: {r.intensity}. Segments with the {bundle.segmente
 ## Limits
 
 Trained on few scans, most likely of one site and scanner. For research; not a medical device. Look at
-every result before use. Scans of another kind, orientation or body part give nonsense without a warning.
+every result before use. Scans of another kind, orientation or body part give nonsense; most, not all, are warned of.
 """

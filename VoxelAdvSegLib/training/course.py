@@ -37,7 +37,7 @@ from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
 from VoxelAdvSegLib.training.recalibrate import recalibrate
 from VoxelAdvSegLib.training.run_folder import RunFolder, write_text
-from VoxelAdvSegLib.training.second_phase import what_is_known, with_quality
+from VoxelAdvSegLib.training.second_phase import Clock, what_is_known, with_quality
 from VoxelAdvSegLib.training.watch import Watch
 
 LOG_EVERY = 10  # steps that share a line of the diary, unless they last longer than
@@ -348,19 +348,36 @@ class Course:
             p.best_step if use_best else p.step, scores,
         )  # fmt: skip
         bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)
-        if t.quality:
-            seconds = None if t.minutes is None else max(0.0, SECOND_PHASE_END * 60 * t.minutes - self._spent())
-            bundle = with_quality(
-                bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
-                lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total),
-                seconds=seconds,
-            )  # fmt: skip
-            self.tell("message", level="info", text=what_is_known(bundle))
         write_bundle(self.folder.model, bundle, model_card(bundle))
+        if t.quality:
+            self._learn_quality(bundle, reason)
         if self.unlabeled:
             self._preview()
         self.tell("end", reason=reason, step=p.step, steps=p.total, model=self.folder.model.name, dice=scores)
         return Outcome(reason, p.step, self.folder.model, scores)
+
+    def _learn_quality(self, bundle: Bundle, reason: str) -> None:
+        """The second phase; the model is there already, and stays as it is where this cannot be done."""
+        minutes, seconds = self.config.training.minutes, None
+        if reason == "stopped":  # a person waits
+            seconds = SECOND_PHASE_SHARE * self.progress.elapsed
+        elif minutes is not None:
+            seconds = max(0.0, SECOND_PHASE_END * 60 * minutes - self._spent())
+        clock = Clock(seconds, lambda: reason != "stopped" and self.folder.stop.exists())
+        try:
+            bundle = with_quality(
+                bundle, self.labeled, self.unlabeled, self.validation, self.batches, self.device,
+                lambda phase, done, total: self.tell("progress", phase=phase, done=done, total=total), clock=clock,
+            )  # fmt: skip
+        except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:
+            text = (
+                "The model is trained, but could not learn how good its segmentations are "
+                f"({type(error).__name__}: {str(error)[:200]}). The command 'calibrate' tries again."
+            )
+            self.tell("message", level="warning", text=text)
+            return
+        write_bundle(self.folder.model, bundle, model_card(bundle))
+        self.tell("message", level="info", text=what_is_known(bundle))
 
 
 class _Interrupt:

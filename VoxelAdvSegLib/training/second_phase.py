@@ -40,15 +40,18 @@ Told = Callable[[str, int, int], None]
 
 
 class Clock:
-    """How much of the seconds is gone; None: there is no hurry."""
+    """How much of the seconds is gone; None: there is no hurry. stopped: tells that a person wants the end."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False) -> None:
         self.seconds = seconds
+        self.stopped = stopped
         self.began = time.monotonic()
 
     def until(self, share: float) -> Callable[[], bool]:
-        """Tells whether that share of the time is over."""
-        return lambda: self.seconds is not None and time.monotonic() - self.began > share * self.seconds
+        """Tells whether that share of the time is over, or a person wants the end."""
+        return lambda: (
+            self.stopped() or (self.seconds is not None and time.monotonic() - self.began > share * self.seconds)
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def learn_to_look(
     watch: gets a phase's name, and how many of how many are done.
     """
     clock = clock or Clock(None)
-    networks = Networks(bundle.network().to(device), bundle.network("student").to(device))
+    networks = replace(Networks.of(bundle, device), judge=None)
     classes = len(bundle.organs) + 1
     judge = None
     if unlabeled:
@@ -98,7 +101,7 @@ def learn_to_look(
     looks, means = [], []
     for done, case in enumerate(references):
         watch("references", done, len(references))
-        if done >= max(len(labeled), FEWEST_REFERENCES) and clock.until(REFERENCE_SHARE)():
+        if done >= FEWEST_REFERENCES and clock.until(REFERENCE_SHARE)():
             break
         look, mean = look_at(networks, tensor_of(case.image, device), bundle.config, classes)
         looks.append(look)
@@ -116,15 +119,15 @@ def with_quality(
     device: torch.device,
     watch: Told = lambda phase, done, total: None,
     left_out: Sequence[Example] = (),
-    seconds: float | None = None,
+    clock: Clock | None = None,
 ) -> Bundle:
     """The model with its judge, and with what it takes to assess new segmentations.
 
     Calibrated on the validation scans, none of which the networks or the judge have seen, and on examples of
-    labeled scans from trainings that left them out (numbers of their scans below 0). seconds: what it may take;
+    labeled scans from trainings that left them out (numbers of their scans below 0). clock: what it may take;
     what is not learned by then is left out, and said to be.
     """
-    clock = Clock(seconds)
+    clock = clock or Clock(None)
     looking = learn_to_look(bundle, labeled, unlabeled, batches, device, watch, clock)
     asked = validation[:MOST_CALIBRATED]
     # With too few nothing can be learned, but they still tell what scans look like.
@@ -139,7 +142,9 @@ def with_quality(
     quality = Quality(
         calibration, make_groups(looking.looks, [signs.look for signs in found]), looking.anchors, refused
     )
-    weights = dict(bundle.weights) if looking.judge is None else {**bundle.weights, JUDGE: looking.judge}
+    weights = {name: of_it for name, of_it in bundle.weights.items() if name != JUDGE}
+    if looking.judge is not None:
+        weights[JUDGE] = looking.judge
     return replace(bundle, weights=weights, quality=quality.to_dict())
 
 
@@ -185,6 +190,8 @@ def examine(
         watch("calibration", number, len(cases))
         label = np.asarray(case.label)
         for worse in (False, True) if degraded else (False,):
+            if worse and is_over():
+                break
             image = degrade(np.asarray(case.image, np.float32), number) if worse else case.image
             signs, found, entropy = look_and_segment(looking, tensor_of(image, device))
             if not worse:
