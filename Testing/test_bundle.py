@@ -205,7 +205,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, change):
 @pytest.mark.parametrize(
     "organ",
     [
-        {"name": ""}, {"name": "x" * 10_000}, {"name": 5}, {"value": 0}, {"value": 256}, {"value": -1}, {"value": 1.5},
+        {"name": ""}, {"name": "x" * 30_000}, {"name": 5}, {"value": 0}, {"value": 256}, {"value": -1}, {"value": 1.5},
         {"value": True}, {"color_rgb": [1, 2]}, {"color_rgb": [0, 0, 999]}, {"color_rgb": "red"},
     ],
 )  # fmt: skip

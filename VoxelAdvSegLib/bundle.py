@@ -17,7 +17,7 @@ from torch import Tensor
 
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.config import Config, from_dict, to_dict
-from VoxelAdvSegLib.data.organs import Organ, same_name
+from VoxelAdvSegLib.data.organs import Organ, name_problem, same_name, terminology_problem
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import BundleError, VoxelAdvSegError
 from VoxelAdvSegLib.methods.adversary import make_discriminator, make_fusion
@@ -39,7 +39,6 @@ OPPONENT = "discriminator"  # weights of the training's own discriminator
 JUDGE = "post_discriminator"  # of the one that was trained afterwards
 # The largest patch, in voxels, that a model may ask memory for: 512 x 512 x 512.
 MOST_PATCH_VOXELS = 2**27
-LONGEST_NAME = 1000
 # What comes of a description whose values are of another kind than they should be.
 DAMAGE = (LookupError, TypeError, ArithmeticError, ValueError, AttributeError, RuntimeError)
 Shapes = Mapping[str, tuple[int, ...]]
@@ -155,11 +154,13 @@ def read_bundle(folder: Path) -> Bundle:
 def _organ(fields: Mapping[str, Any]) -> Organ:
     """Raises ValueError, TypeError or KeyError for one that cannot be."""
     name, value, color = fields["name"], fields["value"], tuple(fields["color_rgb"])
-    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and type(value) is int and 0 < value <= 255):
+    if not isinstance(name, str) or name_problem(name) or type(value) is not int or not 0 < value <= 255:
         raise ValueError(f"an organ called {str(name)[:100]!r} of value {value!r}")
     if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
         raise ValueError(f"a color of {color}")
-    return Organ(name, value, color, str(fields["terminology"])[:LONGEST_NAME])
+    if terminology_problem(fields["terminology"]):
+        raise ValueError(f"a terminology of {terminology_problem(fields['terminology'])}")
+    return Organ(name, value, color, fields["terminology"])
 
 
 def _check_size(config: Config, organs: int, found: Mapping[str, Shapes], segmenter: str) -> None:

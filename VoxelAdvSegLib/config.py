@@ -24,8 +24,6 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 PRESETS = ("auto", "best", "la-paper", "mo-paper", "mo")
-# "best" is the preset found by measuring (method.md 4.3); until one is found it is "auto".
-PRESET_FILES = {"best": "auto"}
 
 
 @dataclass(frozen=True)
@@ -224,6 +222,7 @@ class Inference:
     window_weight: str = "constant"  # constant | gaussian
     flips: bool = False  # average over the allowed mirror axes
     largest_component: bool = False
+    one_part: bool = False  # organs that are one part in every label of the training keep their largest part
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> Config:
         raise ConfigError(
             "unknown preset", expected=" | ".join(PRESETS), found=preset, do=_did_you_mean(preset, PRESETS)
         )
-    file = Path(__file__).parent / "presets" / f"{PRESET_FILES.get(preset, preset)}.toml"
+    file = Path(__file__).parent / "presets" / f"{preset}.toml"
     tree = tomllib.loads(file.read_text(encoding="utf-8"))
     config = Config(preset=preset)
     for section, values in tree.items():

@@ -85,7 +85,8 @@ def test_label_maps_and_segmentations_are_matched_by_case_name(data, capsys):
     assert liver["hd95_mm"] == pytest.approx(0.5)
     assert (spleen["dice"], spleen["n"], spleen["false_present"]) == (0.5, 2, 1)
     assert result["mean"]["dice"] == pytest.approx((liver["dice"] + 0.5) / 2)
-    assert [case["name"] for case in result["cases"]] == ["a", "b"]
+    key = json.loads((data / "out" / "report.key.json").read_text())
+    assert [key["cases"][case["name"]]["name"] for case in result["cases"]] == ["a", "b"]
     assert result["about"] == {
         "data": "dataset.json",
         "split": "validation",

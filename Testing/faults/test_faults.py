@@ -223,15 +223,6 @@ DEVICE_FAULTS = {
         "graphics card reported",
     ),
     "a cuDNN error": (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "graphics card reported"),
-    "a card without memory": (
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        "too little memory",
-    ),
-    "a computer without memory": (MemoryError(), "too little memory"),
-    "torch without memory": (
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-        "too little memory",
-    ),
 }
 
 
@@ -261,6 +252,33 @@ def test_a_device_that_fails(
     assert last["type"] == "error" and words in last["text"]
     assert_resumes(scans, run, straight)
     record("A device that fails ends a training with the cause, and it goes on from its last checkpoint.", name)
+
+
+MEMORY_FAULTS = {
+    "a card without memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    "a computer without memory": MemoryError(),
+    "torch without memory": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+}
+
+
+@pytest.mark.trust
+@pytest.mark.parametrize("name", MEMORY_FAULTS)
+def test_a_device_without_memory(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    """Is told, and the training takes all its steps, one size smaller."""
+    run, step, take_step = tmp_path / "run", [0], course.take_step
+
+    def fail_once(*arguments: Any, **named: Any) -> Any:
+        step[0] += 1
+        if step[0] == AT:
+            raise MEMORY_FAULTS[name]
+        return take_step(*arguments, **named)
+
+    monkeypatch.setattr(course, "take_step", fail_once)
+    outcome = train(Request(scans, run, overrides={**SETTINGS, "method": "supervised", "steps": 8}))
+    assert outcome.reason == "finished" and outcome.step == 8
+    told = [event["text"] for event, _ in read_events(run / "events.jsonl") if event["type"] == "message"]
+    assert any("Memory ran out" in text and "one size smaller" in text for text in told)
+    record("A training that runs out of memory goes on one size smaller, for as many steps.", name)
 
 
 @pytest.mark.trust

@@ -68,6 +68,7 @@ def sound_series(folder: Path) -> Path:
         image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         image.SeriesInstanceUID, image.StudyInstanceUID = uid, study
+        image.FrameOfReferenceUID = study
         image.Modality = "CT"
         image.ImagePositionPatient = [0, 0, 2 * z]
         image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]

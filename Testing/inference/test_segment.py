@@ -125,6 +125,27 @@ def test_the_largest_part_can_be_asked_for():
         assert np.count_nonzero(found.array) == voxels
 
 
+@pytest.mark.parametrize(
+    ("one_part", "organs", "asked", "voxels"),
+    [
+        (True, [1], None, 216),
+        (True, [], None, 217),
+        (True, [7], None, 217),
+        (True, [1], False, 217),
+        (False, [1], None, 217),
+    ],
+)
+def test_organs_that_are_one_part_in_every_label_keep_their_largest(one_part, organs, asked, voxels):
+    geometry = Geometry((16, 16, 32), (1.0, 1.0, 1.0))
+    image = np.zeros(geometry.shape_zyx, np.float32)
+    image[2:8, 2:8, 2:8] = 1
+    image[12, 12, 28] = 1
+    bundle = thresholding(Recipe(orient=False, intensity="fixed"), one_part=one_part)
+    bundle = replace(bundle, provenance={**bundle.provenance, "one_part_organs": organs})
+    found = Segmenter(bundle, CPU).segment(Volume(image, geometry), largest_component=asked)
+    assert np.count_nonzero(found.array) == voxels
+
+
 def test_a_map_of_a_model_without_discriminator_is_refused():
     bundle = make_bundle()
     segmenter = Segmenter(replace(bundle, weights={"teacher": bundle.weights["teacher"]}), CPU)

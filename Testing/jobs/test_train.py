@@ -42,7 +42,7 @@ def test_the_preview_lies_over_the_scan(trained: Trained):
     path = trained.job.view.preview
     assert path is not None
     preview = read_preview(path)
-    assert preview.case == "c" and preview.step == 6 and preview.grid is not None
+    assert preview.case == "case-0003" and preview.step == 6 and preview.grid is not None
     assert preview.image.shape == preview.label.shape == preview.grid.shape_zyx == (16, 18, 20)
     assert preview.grid.spacing_xyz_mm == pytest.approx((1, 1, 1))
     direction = np.reshape(preview.grid.direction, (3, 3))

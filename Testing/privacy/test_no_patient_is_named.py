@@ -29,6 +29,7 @@ from VoxelAdvSegLib.data.reading import reading_apart
 from VoxelAdvSegLib.data.volume import read_geometry, read_volume
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.jobs.previews import read_preview
+from VoxelAdvSegLib.jobs.protocol import TrainRequest, write_order
 
 PROMISE = "No patient is named in what a training leaves"
 SETTINGS = {**TINY, "checkpoint_every": 1, "validate_every": 1, "preview_every": 1, "patch": "32,16,16"}
@@ -101,12 +102,12 @@ class Planted:
         return place / f"Vorname-Nachname {number}.nrrd"
 
 
-def all_bytes(folder: Path, leave_out: str) -> Iterator[tuple[str, bytes]]:
+def all_bytes(folder: Path, leave_out: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """Every file with its name, and what is packed in it."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).as_posix()
         yield f"{inside} (its name)", inside.encode()
-        if path.is_file() and path.name != leave_out:
+        if path.is_file() and path.name not in leave_out:
             yield from unpacked(inside, path.read_bytes())
 
 
@@ -136,7 +137,7 @@ def forms(secret: str) -> set[bytes]:
     return {text.encode(code) for text in texts for code in ("utf-8", "utf-16-le", "utf-32-le")}
 
 
-def found_in(folder: Path, secrets: set[str], leave_out: str = KEY) -> list[str]:
+def found_in(folder: Path, secrets: set[str], leave_out: tuple[str, ...] = (KEY,)) -> list[str]:
     wanted = {form: secret for secret in secrets for form in forms(secret)}
     pattern = re.compile(b"|".join(re.escape(form) for form in sorted(wanted, key=len, reverse=True)))
     files = all_bytes(folder, leave_out)
@@ -171,7 +172,7 @@ def run(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.trust
 def test_a_run_names_no_patient(planted: Planted, run: Path):
-    everything = list(all_bytes(run, KEY))
+    everything = list(all_bytes(run, (KEY,)))
     names = [name for name, _ in everything]
     for kind in ("last.safetensors", "model/model.json", "events.jsonl", ".npz:case.npy", ".image.npy", "config.json"):
         assert any(kind in name for name in names), kind
@@ -194,7 +195,17 @@ def test_a_packed_model_names_no_patient(planted: Planted, run: Path, tmp_path: 
     from VoxelAdvSegLib.project.model_file import pack
 
     pack(run / "model", tmp_path / "model.zip")
-    assert found_in(tmp_path, planted.secrets, leave_out="") == []
+    assert found_in(tmp_path, planted.secrets, leave_out=()) == []
+
+
+def test_a_report_names_no_patient_but_the_screen_does(planted: Planted, run: Path, tmp_path: Path, capfd):
+    words = ["evaluate", "--data", str(planted.data), "--split", "validation", "--model", str(run), "--output"]
+    assert main([*words, str(tmp_path / "out" / "report.json")]) == 0
+    assert "Vorname-Nachname" in capfd.readouterr().out
+    assert found_in(tmp_path / "out", planted.secrets, leave_out=("report.key.json",)) == []
+    assert stat.S_IMODE((tmp_path / "out" / "report.key.json").stat().st_mode) == 0o600
+    assert main([*words, str(tmp_path / "own" / "report.json"), "--names"]) == 0
+    assert found_in(tmp_path / "own", planted.secrets)
 
 
 def test_a_resumed_run_names_no_patient_also_when_it_fails(planted: Planted, run: Path, tmp_path: Path, capfd):
@@ -238,3 +249,23 @@ def test_messages_quote_no_dicom_value(planted: Planted, tmp_path: Path, caplog)
             refused += 1
             assert not any(text in str(error) for text in texts), str(error)
     assert refused > 10 and not any(text in caplog.text for text in texts)
+
+
+def test_a_failed_job_of_the_panel_names_no_patient(planted: Planted, tmp_path: Path, capfd):
+    """Its diary and log, that is; its order and its key are their owner's matter."""
+    root = tmp_path / ROOT_NAME
+    shutil.copytree(planted.root, root)
+    (root / "Vorname-Nachname 4" / "Vorname-Nachname 4.nrrd").write_bytes(b"no image")
+    run = tmp_path / "run"
+    run.mkdir()
+    settings = {key: value for key, value in SETTINGS.items() if key != "patch"}
+    write_order(
+        run, TrainRequest(str(root / "dataset.json"), steps=1, settings=settings, threads=1), tmp_path / "locks"
+    )
+    assert main(["job", str(run)]) == 2
+    (run / "log.txt").write_text("".join(capfd.readouterr()))
+    assert found_in(run, planted.secrets, leave_out=(KEY, "job.json")) == []
+    assert {stat.S_IMODE((run / name).stat().st_mode) for name in (KEY, "job.json")} == {0o600}
+    last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+    assert last["type"] == "error" and last["file"] == "the scan of case-0005"
+    assert reveal(run, last)["file"] == str(root / "Vorname-Nachname 4" / "Vorname-Nachname 4.nrrd")

@@ -81,7 +81,7 @@ def test_where_nothing_is_smaller_it_is_said(tiny_data: Path, tmp_path: Path, mo
         raise MemoryError
 
     monkeypatch.setattr(course, "take_step", never)
-    with pytest.raises(RunError, match="memory ran out"):
+    with pytest.raises(RunError, match="too little memory"):
         train(Request(tiny_data, tmp_path / "run", overrides=settings(norm="batch")))
     assert events_of(tmp_path / "run")[-1]["type"] == "error"
 

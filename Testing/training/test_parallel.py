@@ -140,6 +140,8 @@ def test_what_processes_cannot_share_is_refused_by_name():
     with pytest.raises(ConfigError, match="4 processes cannot share 2 patches") as problem:
         check_shares(resolve("auto", {"batch_labeled": 2}), 4)
     assert "batch_labeled=4" in str(problem.value)
+    with pytest.raises(ConfigError, match="2 patches cannot go through the network in 2 equal parts"):
+        check_shares(resolve("auto", {"batch_labeled": 2, "accumulate": 2}), 2)
     with pytest.raises(ConfigError, match="pseudo_quantile is for one process"):
         check_shares(resolve("auto", {"pseudo_quantile": 0.5}), 2)
     assert choose_device("cpu", 1, 2) == torch.device("cpu")

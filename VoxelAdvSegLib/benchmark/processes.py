@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -68,9 +69,12 @@ def _launch(processes: int, order: Mapping[str, Any]) -> list[float]:
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not result.exists():
+            # After the process's own words the launcher adds a page of its own.
+            own = [line for line in done.stderr.splitlines() if re.match(r"(\[rank\d\]: *)?\w*Error\b", line)]
             raise RunError(
                 f"a measurement with {processes} processes failed", expected="exit code 0",
-                found=f"{done.returncode}: {done.stderr.strip()[-600:]}", do="see the message, or leave it out",
+                found=f"{done.returncode}: {own[0] if own else done.stderr.strip()[-300:]}",
+                do="see the message, or leave it out",
             )  # fmt: skip
         return json.loads(result.read_text(encoding="utf-8"))
 

@@ -44,7 +44,7 @@ def peak_of_steps(setup: Setup, device: torch.device) -> int:
 def _peak_of_this_process() -> int:
     memory = psutil.Process().memory_info()
     if os.name == "nt":
-        return memory.peak_wset
+        return int(memory.peak_wset)  # pyright: ignore[reportAttributeAccessIssue]
     import resource
 
     kilo = 1 if sys.platform == "darwin" else 1024

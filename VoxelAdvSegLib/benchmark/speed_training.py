@@ -92,7 +92,7 @@ def made_up_batches(augment: str, patch_zyx: tuple[int, int, int], device: torch
         image = (label + 0.5 * rng.standard_normal(shape, np.float32)).astype(np.float16)
         labeled.append(LabeledArrays(f"labeled {number}", image, label.astype(np.uint8), ""))
         unlabeled.append(UnlabeledArrays(f"unlabeled {number}", image, ""))
-    plan = PatchPlan(patch_zyx, augment, (1.0, 1.0, 1.0), (False,) * 3)
+    plan = PatchPlan(patch_zyx, augment, (1.0, 1.0, 1.0), (False, False, False))
     return Batches(labeled, unlabeled, plan, 0.0, 0, device)
 
 

@@ -1,25 +1,29 @@
-"""The command `benchmark`: run methods side by side, and report."""
+"""The command `benchmark`: run methods side by side, report, and time every stage."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from VoxelAdvSegLib.benchmark.published import PUBLISHED
 from VoxelAdvSegLib.benchmark.rows import ABLATION
 from VoxelAdvSegLib.config import PRESETS
-from VoxelAdvSegLib.errors import ConfigError
+from VoxelAdvSegLib.errors import ConfigError, InputError
 
 SOME_FAILED = 1
 INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parts = parser.add_subparsers(title="parts", metavar="run | report | quality | loop", dest="part", required=True)
+    parts = parser.add_subparsers(
+        title="parts", metavar="run | report | speed | quality | loop", dest="part", required=True
+    )
     _add_run(parts.add_parser("run", help="train and score what is not done yet", allow_abbrev=False))
     _add_report(parts.add_parser("report", help="write tables and figures of what is done", allow_abbrev=False))
     _add_loop(parts.add_parser("loop", help="simulate rounds of corrections", allow_abbrev=False))
     _add_quality(parts.add_parser("quality", help="measure how well a model knows its quality", allow_abbrev=False))
+    _add_speed(parts.add_parser("speed", help="time every stage against what it costs at least", allow_abbrev=False))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +67,17 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         "--figures", choices=("all", "charts", "none"), default="all",
         help="charts: without those that show scans; none: needs no further package (default: all)",
     )  # fmt: skip
+
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Times steps, data, segmenting and metrics side by side, with made-up scans: ratios to the bare network, to "
+        "MONAI and to medpy, each with its target. Minutes on a GPU; on the CPU a quarter of an hour or more."
+    )
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda:N (default: auto)")
+    parser.add_argument("--output", type=Path, metavar="F.json", help="write all figures there")
+    parser.add_argument("--page", type=Path, metavar="FILE.md", help="write them there as a page")
+    parser.add_argument("--reduced", action="store_true", help="small patches alone: minutes on the CPU, too")
 
 
 def _add_quality(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +132,7 @@ def _loop(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    parts = {"run": _run, "report": _report, "quality": _quality, "loop": _loop}
+    parts = {"run": _run, "report": _report, "speed": _speed, "quality": _quality, "loop": _loop}
     return parts[arguments.part](arguments)
 
 
@@ -164,6 +179,29 @@ def _report(arguments: argparse.Namespace) -> int:
 
     page = write_page(arguments.output, arguments.page, arguments.published, arguments.figures, print)
     print(f"written to {page}")
+    return 0
+
+
+def _speed(arguments: argparse.Namespace) -> int:
+    from VoxelAdvSegLib.benchmark.speed import measure_speed, scales
+    from VoxelAdvSegLib.benchmark.speed_page import speed_page, summary
+    from VoxelAdvSegLib.networks.device import choose_device
+
+    for file in (arguments.output, arguments.page):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise InputError(
+                "the folder for the figures is not there", file=file, expected="a folder that exists",
+                found="none", do="make it, or write elsewhere",
+            )  # fmt: skip
+    device = choose_device(arguments.device)
+    report = measure_speed(device, scales(device, arguments.reduced), tell=lambda text: print(text, flush=True))
+    for line in summary(report):
+        print(line)
+    if arguments.output is not None:
+        arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.page is not None:
+        words = f"python -m VoxelAdvSegLib benchmark speed{' --reduced' if arguments.reduced else ''}"
+        arguments.page.write_text(speed_page(report, f"{words} --page {arguments.page.name}"), encoding="utf-8")
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from VoxelAdvSegLib.cli.progress import Progress
 from VoxelAdvSegLib.data.manifest import ENDINGS, LabeledCase, case_name, read_manifest
 from VoxelAdvSegLib.data.organs import Organ
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
 from VoxelAdvSegLib.data.reading import read_label
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.evaluation.metrics import EMPTY_DISTANCES
@@ -37,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a missed organ costs in distances: the diagonal of the volume (default), nothing, "
         "or zero as in published scripts",
     )  # fmt: skip
+    parser.add_argument(
+        "--names", action="store_true",
+        help="call the cases in the report by their files' names, not by pseudonyms that a key beside it explains",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu or cuda:N")
 
 
@@ -57,8 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
         "predicted_by": (arguments.predictions or arguments.model).resolve().name,
         "empty_distance": arguments.empty_distance,
     }
+    table = format_report(report)  # the person at the screen knows the cases by their names
+    if not arguments.names:
+        names = Pseudonyms(manifest, arguments.output.parent)
+        by_name = {case.name: names[case] for case in cases}
+        report["cases"] = [{**case, "name": by_name[case["name"]]} for case in report["cases"]]
+        names.write(arguments.output.with_suffix(f".{KEY}"), {})
     write_report(report, arguments.output)
-    print(format_report(report))
+    print(table)
     print(f"\nwritten to {arguments.output}")
     return 0
 

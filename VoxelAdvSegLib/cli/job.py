@@ -12,7 +12,15 @@ from typing import Any
 from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.cli.main import reading_apart
 from VoxelAdvSegLib.errors import VoxelAdvSegError
-from VoxelAdvSegLib.jobs.protocol import EVENTS, Order, ProbeRequest, SegmentRequest, TrainRequest, read_order
+from VoxelAdvSegLib.jobs.protocol import (
+    EVENTS,
+    CompareRequest,
+    Order,
+    ProbeRequest,
+    SegmentRequest,
+    TrainRequest,
+    read_order,
+)
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter
 
@@ -59,16 +67,17 @@ def told(error: VoxelAdvSegError) -> dict[str, Any]:
 
 
 def _with_pseudonyms(fields: dict[str, Any], folder: Path, order: Order) -> dict[str, Any]:
-    """A training's folder names no patient; its key tells the panel of this computer who is meant."""
+    """What lies in a training's folder names no patient; its key tells the panel of this computer who is meant."""
     request = order.request
-    if not isinstance(request, TrainRequest):
+    if not isinstance(request, TrainRequest | CompareRequest):
         return fields
     from VoxelAdvSegLib.data.manifest import read_manifest
     from VoxelAdvSegLib.data.pseudonyms import Pseudonyms
 
     try:
-        names = Pseudonyms(read_manifest(Path(request.data), problems=[], anywhere=True), folder)
-        names.save(folder, request.data, request.init)
+        run = folder if isinstance(request, TrainRequest) else Path(request.run)
+        names = Pseudonyms(read_manifest(Path(request.data), problems=[], anywhere=True), run)
+        names.save(folder, request.data, request.init if isinstance(request, TrainRequest) else None)
         return names.hide(fields)
     except (VoxelAdvSegError, OSError):  # then there are no cases that could be named
         return fields

@@ -28,7 +28,7 @@ COMMANDS = {
     "demo": "generate scans, train on them and show the result on one page",
 }
 # These must do without numpy and SimpleITK, which reading needs; a job that reads sees to it itself.
-READS_NOTHING = ("job", "methods")
+READS_NOTHING = ("clean", "job", "methods")
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report Ctrl-C
 READER_GONE = 141  # as shells report a closed pipe

@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-quality", action="store_true", help="leave out how good the result probably is, which takes half the time"
     )
-    parser.add_argument("--largest-component", action="store_true", default=None, help="keep each organ's largest part")
+    parser.add_argument(
+        "--largest-component", action=argparse.BooleanOptionalAction, default=None,
+        help="keep each organ's largest part, or all (default: the largest of organs that are one part in every label)",
+    )  # fmt: skip
     parser.add_argument(
         "--flips", action="store_true", default=None, help="average over the mirrorings the model allows"
     )

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from VoxelAdvSegLib.data.organs import Organ, normalized_name, organs_of
+from VoxelAdvSegLib.data.organs import (
+    Organ,
+    name_problem,
+    normalized_name,
+    organs_of,
+    terminology_problem,
+)
 from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.errors import InputError
 
@@ -20,6 +26,7 @@ KNOWN_KEYS = frozenset(
      "reference", "licence", "license", "release", "tensorImageSize", "numTraining", "numTest",
      "file_ending", *SPLITS)
 )  # fmt: skip
+LARGEST_MANIFEST = 1 << 28
 ENDINGS = (
     ".seg.nrrd",
     ".seg.nhdr",
@@ -177,6 +184,8 @@ def _read_json(path: Path) -> dict:
             do="check the path after --data",
         )
     try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ValueError(f"{path.stat().st_size} bytes, more than any list of cases")
         content = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
@@ -220,8 +229,10 @@ def _label_values(content: dict, path: Path) -> dict[str, int]:
             number = int(number)
         except (TypeError, ValueError):
             raise wrong(f"{key!r}: {value!r}") from None
-        if not isinstance(name, str) or not name.strip() or not 0 <= number <= 255:
+        if not isinstance(name, str) or not 0 <= number <= 255:
             raise wrong(f"{key!r}: {value!r}")
+        if number and (problem := name_problem(name)):
+            raise wrong(f"an organ with {problem}", "give it a short name of characters that can be seen")
         if number in values.values():
             raise wrong(f"the value {number} twice")
         if normalized_name(name) in map(normalized_name, values):
@@ -252,8 +263,8 @@ def _cases(content: dict, split: str, path: Path, tell: Tell, anywhere: bool) ->
             tell(error, split, _name_of(entry))
             continue
         for file in (case.image, case.label) if isinstance(case, LabeledCase) else (case.image,):
-            if not (file.is_file() or file.is_dir()):
-                tell(_missing(file, case.name, path), split, case.name)
+            if problem := _missing(file, case.name, path):
+                tell(problem, split, case.name)
         if seen.setdefault(case.name, case.image) != case.image:
             tell(
                 InputError(
@@ -312,10 +323,24 @@ def _path(text: str, manifest: Path, anywhere: bool) -> Path:
             found=text or "an empty path",
             do="put the scans beside or below the manifest, or add --anywhere if the manifest is your own",
         )  # fmt: skip
+    try:
+        str(path).encode()  # half a letter, which JSON may hold and no file's name
+        if "\0" in text:
+            raise ValueError("a zero in a name")
+        path.exists()
+    except (OSError, ValueError) as error:  # too long for the system, or no right to look
+        raise InputError(
+            "a path of the manifest cannot be followed", file=manifest, expected="a path that the system knows",
+            found=(error.strerror if isinstance(error, OSError) else None) or str(error)[:200],
+            do=f"correct {text[:100]!r} and its rights",
+        ) from error  # fmt: skip
     return path
 
 
-def _missing(path: Path, name: str, manifest: Path) -> InputError:
+def _missing(path: Path, name: str, manifest: Path) -> InputError | None:
+    """What is wrong with a path that leads to no file and no folder; None where it leads to one."""
+    if path.is_file() or path.is_dir():
+        return None
     return InputError(
         f"{name}: the file does not exist", file=path, expected="a scan or label",
         found="something else than a file or folder" if path.exists() else "nothing",
@@ -332,7 +357,9 @@ def _organs(content: dict, path: Path, tell: Tell) -> tuple[Organ, ...]:
 
 def _terminology(content: dict, path: Path, tell: Tell) -> dict[str, str]:
     codes = content.get("terminology", {})
-    if isinstance(codes, dict) and all(isinstance(code, str) for code in codes.values()):
+    if isinstance(codes, dict) and not any(
+        terminology_problem(code) if isinstance(code, str) else True for code in codes.values()
+    ):
         return codes
     tell(
         InputError(

@@ -20,6 +20,12 @@ SIDE_WORDS = frozenset(
 )
 
 
+LONGEST_NAME = 200  # that a person may type
+LONGEST_READ = 20_000  # that a file may bring along
+LONGEST_TERMINOLOGY = 2000
+BACKGROUND = "background"
+
+
 @dataclass(frozen=True)
 class Organ:
     """One foreground class.
@@ -51,6 +57,29 @@ def same_name(first: str, second: str) -> bool:
 
 def normalized_name(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+
+
+def name_problem(name: str, longest: int = LONGEST_READ) -> str:
+    """Why an organ cannot be called so; "" when it can.
+
+    Names go into headers of text, tables and screens: what cannot be seen there, as line breaks or marks
+    that turn the writing direction, could say something else than it shows.
+    """
+    if not normalized_name(name):
+        return "an empty name"
+    if len(name) > longest:
+        return f"{len(name)} characters"
+    if not name.isprintable():
+        return "characters that cannot be seen"
+    if normalized_name(name) == BACKGROUND:
+        return f"'{name}', which is all that is no organ"
+    return ""
+
+
+def terminology_problem(text: str) -> str:
+    """Why a text cannot be a terminology entry; "" when it can."""
+    plain = len(text) <= LONGEST_TERMINOLOGY and text.isprintable() and "|" not in text  # which parts Slicer's tags
+    return "" if plain else repr(text[:100])
 
 
 def names_a_side(organs: Sequence[Organ]) -> list[str]:

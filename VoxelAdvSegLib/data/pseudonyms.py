@@ -31,12 +31,14 @@ class Pseudonyms:
 
     def __init__(self, manifest: Manifest, run: Path) -> None:
         self.cases: dict[str, dict[str, str]] = _read_key(run).get("cases", {})
-        known = {case.get("image"): pseudonym for pseudonym, case in self.cases.items()}
+        by_image = {case["image"]: pseudonym for pseudonym, case in self.cases.items()}
+        by_name = {case["name"]: pseudonym for pseudonym, case in self.cases.items()}  # of scans that were moved
         self._of: dict[Path, str] = {}
         for split in SPLITS:
             for case in manifest.split(split):
+                known = by_image.get(str(case.image)) or by_name.get(case.name)
                 if case.image not in self._of:
-                    self._of[case.image] = known.get(str(case.image)) or self._new(case)
+                    self._of[case.image] = self._new(case) if known in (None, *self._of.values()) else str(known)
         self._manifest, self._run = manifest, run
 
     def __getitem__(self, case: LabeledCase | UnlabeledCase) -> str:
@@ -67,7 +69,7 @@ class Pseudonyms:
                     hidden |= {str(file): words, file.name: words}
                     hidden.setdefault(str(file.parent), "the folder of the scans")
                     with contextlib.suppress(OSError):
-                        hidden |= {own.name: f"a slice of {self[case]}" for own in file.iterdir()}
+                        hidden |= {own.name: "a slice" for own in file.iterdir()}
                 if case.name != self[case] and len(case.name) >= SHORTEST_NAME:
                     hidden[case.name] = self[case]
         hidden.pop(os.sep, None)
@@ -87,8 +89,11 @@ class Pseudonyms:
 
     def save(self, run: Path, data: str, init: str | None) -> None:
         """key.json of a run, for its owner alone."""
-        content = {"note": NOTE, "data": data, "init": init, "cases": self.cases}
-        write_private(run / KEY, json.dumps(content, indent=1))
+        self.write(run / KEY, {"data": data, "init": init})
+
+    def write(self, path: Path, more: Mapping[str, Any]) -> None:
+        """A key of another name, for its owner alone."""
+        write_private(path, json.dumps({"note": NOTE, **more, "cases": self.cases}, indent=1))
 
 
 def read_paths(run: Path) -> tuple[str, str | None]:

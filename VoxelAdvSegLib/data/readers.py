@@ -6,9 +6,12 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +24,8 @@ from VoxelAdvSegLib.errors import InputError, VoxelAdvSegError
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_ANSWER = 1 << 24
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 20.0  # after which a child without work ends itself
+HAS_ALARM = hasattr(signal, "setitimer")
 PARTS = {"float32": np.float32, "uint8": np.uint8}  # what voxels may come as
 
 
@@ -61,20 +65,14 @@ class Readers:
         self.started = 0
         self._idle: list[_Reader] = []
         self._lock = threading.Lock()
-        self._rest = threading.Timer(0, lambda: None)
         self._closed = False
 
     def __enter__(self) -> Readers:
         return self
 
     def __exit__(self, *what: object) -> None:
-        self._closed = True
-        self._rest.cancel()
-        self.rest()
-
-    def rest(self) -> None:
-        """Ends the children that have nothing to do."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
         for reader in idle:
             reader.end()
@@ -109,20 +107,19 @@ class Readers:
 
     def _take(self) -> _Reader:
         with self._lock:
-            self._rest.cancel()
-            if self._idle:
-                return self._idle.pop()
-            self.started += 1
-        return _Reader(self.memory_bytes)
+            rested = [reader for reader in self._idle if reader.has_rested()]
+            self._idle = [reader for reader in self._idle if reader not in rested]
+            reader = self._idle.pop() if self._idle else None
+            self.started += reader is None
+        for old in rested:
+            old.end()
+        return reader or _Reader(self.memory_bytes)
 
     def _give_back(self, reader: _Reader) -> None:
+        reader.free_since = time.monotonic()
         with self._lock:
             if not self._closed:
                 self._idle.append(reader)
-                self._rest.cancel()
-                self._rest = threading.Timer(IDLE_SECONDS, self.rest)
-                self._rest.daemon = True
-                self._rest.start()
                 return
         reader.end()
 
@@ -135,31 +132,32 @@ class _Reader:
     """One child: `python -m VoxelAdvSegLib.data.reader`, a line of JSON for a line of JSON and its voxels."""
 
     def __init__(self, memory_bytes: int) -> None:
+        self.free_since = time.monotonic()
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "VoxelAdvSegLib.data.reader", str(memory_bytes)],
+            [sys.executable, "-m", "VoxelAdvSegLib.data.reader", str(memory_bytes), str(IDLE_SECONDS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": path}, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )  # fmt: skip
 
     def ask(self, order: dict[str, Any], seconds: float) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Raises _FellError when the child dies or is killed for taking too long; it is gone then."""
-        late = threading.Event()
-        watch = threading.Timer(seconds, lambda: (late.set(), self.process.kill()))
-        watch.daemon = True
-        watch.start()
+        """Raises _FellError when the child dies, by itself or by its alarm; it is gone then."""
+        begin = time.monotonic()
+        watch = contextlib.nullcontext() if HAS_ALARM else _killed_after(seconds, self.process)
         try:
-            return self._exchange(order)
+            with watch:
+                return self._exchange(order)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.process.kill()
             code = self.process.wait()
             self._close()
-            if late.is_set():
+            if time.monotonic() - begin >= seconds:
                 raise _FellError(f"no end after {seconds:.0f} seconds") from error
             raise _FellError(_ending(code)) from error
-        finally:
-            watch.cancel()
-            watch.join()  # so that it does not kill the child at its next file
+
+    def has_rested(self) -> bool:
+        """Whether it has been without work for so long that it may have ended itself."""
+        return time.monotonic() - self.free_since > IDLE_SECONDS / 2
 
     def _exchange(self, order: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
         to_child, from_child = self.process.stdin, self.process.stdout
@@ -199,8 +197,21 @@ class _Reader:
                 pipe.close()
 
 
+@contextlib.contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Where a process cannot set itself an alarm: a thread of ours ends it."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # so that it does not kill the child at its next file
+
+
 def _fill(pipe: IO[bytes], array: np.ndarray) -> None:
-    left = memoryview(array.reshape(-1).view(np.uint8))
+    left = array.data.cast("B")
     while left:
         count = pipe.readinto(left)  # type: ignore[attr-defined]
         if not count:

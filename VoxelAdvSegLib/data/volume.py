@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,10 @@ SPACINGS_MM = (1e-4, 1e3)
 LARGEST_ORIGIN_MM = 1e6
 # 8 GB as float32: beyond any scanner, but not beyond a damaged header.
 MAX_VOXELS = 2**31
+# Of each voxel in memory besides as it is stored: as float32, and once more on its way into an array.
+WORKING_BYTES = 8
+# Bytes that reading one file may take; None where nothing is at stake but the computer's memory.
+memory_room: ContextVar[int | None] = ContextVar("memory_room", default=None)
 # Formats of SimpleITK whose files may hold references to others that no check here would see.
 REFUSED_FORMATS = frozenset(("HDF5ImageIO", "MINCImageIO", "Bruker2dseqImageIO"))
 
@@ -215,14 +220,26 @@ def read_pixels(path: Path, pixel_type: int, header: sitk.ImageFileReader) -> np
     """
     with access_told(path):
         check_complete(path)
-    bytes_each = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent()
-    check_data_size(path, math.prod(header.GetSize()) * header.GetNumberOfComponents() * bytes_each)
+    bytes_each = sitk.Image(1, 1, header.GetPixelID()).GetSizeOfPixelComponent() * header.GetNumberOfComponents()
+    check_data_size(path, math.prod(header.GetSize()) * bytes_each)
+    _check_room(header, bytes_each, path)
     try:
         with without_messages():
             image = sitk.ReadImage(str(path), pixel_type)
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     return sitk.GetArrayFromImage(image)[(0,) * (header.GetDimension() - 3)]
+
+
+def _check_room(header: sitk.ImageFileReader, bytes_each: int, path: Path) -> None:
+    """Raises InputError when the voxels that a header claims would not fit into the memory they may take."""
+    room, needed = memory_room.get(), math.prod(header.GetSize()) * (bytes_each + WORKING_BYTES)
+    if room is not None and needed > room:
+        raise InputError(
+            "the volume is too large for this computer", file=path, expected=f"one for {room / 1e9:.1f} GB of memory",
+            found=" x ".join(map(str, header.GetSize())) + f" voxels, for which it takes {needed / 1e9:.1f} GB",
+            do="check the header, crop or resample the volume, or use a computer with more memory",
+        )  # fmt: skip
 
 
 def check_intensities(array: np.ndarray, path: Path) -> None:

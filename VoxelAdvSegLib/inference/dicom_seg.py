@@ -28,6 +28,7 @@ MAY_BE_EMPTY = (
 )  # fmt: skip
 MUST_BE_THERE = ("StudyInstanceUID", "FrameOfReferenceUID")
 UTF_8 = "ISO_IR 192"
+LONGEST_LABEL = 64  # of DICOM's values of the kind LO, in which a backslash parts several
 SERIES_NUMBER_OFFSET = 1000  # sorts behind the scanner's own series
 
 
@@ -52,11 +53,21 @@ def build_dicom_seg(
     array = align(np.asarray(array), geometry, grid, path)
     present = [index for index in range(len(organs)) if np.any(array == index + 1)]
     listed = present or list(range(len(organs)))
+    for index in listed:
+        if len(organs[index].name) > LONGEST_LABEL or "\\" in organs[index].name:
+            raise InputError(
+                "DICOM cannot hold the name of an organ", file=path,
+                expected=f"at most {LONGEST_LABEL} characters without a backslash", found=organs[index].name[:200],
+                do="choose the format seg.nrrd or nii.gz, or train with shorter names",
+            )  # fmt: skip
     numbers = np.zeros(len(organs) + 1, np.uint8)
     numbers[[index + 1 for index in listed]] = np.arange(1, len(listed) + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom and highdicom remark on the scanner's header
         images = [_read_source(file) for file in series_files(source)]
+        for image in images:
+            if not image.get("SliceThickness"):
+                image.SliceThickness = f"{grid.spacing_xyz_mm[2]:.8g}"  # highdicom takes it for granted
         return Segmentation(
             source_images=images,
             pixel_array=_volume(numbers[array], grid, images[0].FrameOfReferenceUID),

@@ -96,6 +96,9 @@ class Calibration:
         return f"{name} is probably the least right (Dice {found.value:.2f}, {found.low:.2f} to {found.high:.2f}){why}."
 
 
+SMALLEST = 1e-9  # distance that still means something: scans of a training may all look the same
+
+
 @dataclass(frozen=True)
 class Group:
     """A cloud of descriptors: mean (d,), axes (k, d) with their variances (k,), variance of the rest per
@@ -117,7 +120,7 @@ class Group:
         away = np.where(np.isfinite(values), (values - self.mean) / self.scale, 0.0)
         along = self.axes @ away
         beside = float(away @ away - along @ along)
-        total = float((along**2 / self.variances).sum()) + max(beside, 0.0) / self.rest
+        total = float((along**2 / self.variances).sum()) + max(beside, 0.0) / max(self.rest, SMALLEST)
         return math.sqrt(total / len(away))
 
 
@@ -130,7 +133,7 @@ class Familiarity:
 
     def novelty(self, look: Mapping[str, np.ndarray]) -> tuple[float, str]:
         """How far a scan lies outside, 1 at the limit; and in which group of descriptors."""
-        values = {name: group.distance(look[name]) / group.limit for name, group in self.groups.items()}
+        values = {name: group.distance(look[name]) / max(group.limit, SMALLEST) for name, group in self.groups.items()}
         worst = max(values, key=lambda name: values[name])
         return values[worst], worst
 
@@ -179,7 +182,12 @@ class Quality:
         for name, group in content["familiarity"]["groups"].items():
             arrays = {key: np.asarray(group[key], float) for key in ("mean", "scale", "axes", "variances")}
             arrays["axes"] = arrays["axes"].reshape(len(arrays["variances"]), len(arrays["mean"]))
-            groups[str(name)] = Group(**arrays, rest=float(group["rest"]), limit=float(group["limit"]))
+            rest, limit = float(group["rest"]), float(group["limit"])
+            if not all(np.isfinite(value).all() for value in (*arrays.values(), rest, limit)):
+                raise ValueError(f"numbers of {name} that are not finite")
+            if not arrays["scale"].shape == arrays["mean"].shape == (arrays["mean"].size,):
+                raise ValueError(f"a scale of {name} for other descriptors")
+            groups[str(name)] = Group(**arrays, rest=rest, limit=limit)
         familiarity = Familiarity(int(content["familiarity"]["scans"]), groups)
         return Quality(calibration, familiarity, _anchors_from(content["anchors"]), str(content["refused"]))
 

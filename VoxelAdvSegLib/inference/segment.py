@@ -126,9 +126,7 @@ class Segmenter:
         if assessed:
             signs = read_signs(self._networks(), tensor, torch.cat(together, 1), names, config, axes, seen)
         closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
-        array = label.result()
-        if settings.largest_component if largest_component is None else largest_component:
-            array = keep_largest(array, len(self.organs))
+        array = without_islands(label.result(), self.bundle, settings, largest_component)
         if signs is None or self.quality is None:
             return Segmented(array, volume.geometry, closeness, confidence.by_organ())
         assessment = self.quality.assess(signs)
@@ -207,6 +205,22 @@ def _read_quality(bundle: Bundle) -> Quality | None:
 def _ready(network: VNet, device: torch.device) -> VNet:
     """On the device, and in memory as convolutions are fastest there."""
     return network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def without_islands(
+    array: np.ndarray, bundle: Bundle, settings: Inference, largest_component: bool | None = None
+) -> np.ndarray:
+    """Classes (z, y, x) with organs cut down to their largest part, as the settings, or a person, want it.
+
+    largest_component: all organs or none; None: as the settings say, which may mean those that are one part in
+    every label of the training.
+    """
+    if largest_component if largest_component is not None else settings.largest_component:
+        return keep_largest(array, len(bundle.organs))
+    if largest_component is None and settings.one_part:
+        known = range(1, len(bundle.organs) + 1)
+        return keep_largest(array, [i for i in bundle.provenance.get("one_part_organs", ()) if i in known])
+    return array
 
 
 class _Share:

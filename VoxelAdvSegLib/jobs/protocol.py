@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -145,6 +146,8 @@ def write_order(folder: Path, request: Request, locks: Path | None = None) -> Or
         "request": asdict(request),
     }
     replace_text(folder / JOB, json.dumps(content, indent=1, ensure_ascii=False))
+    with contextlib.suppress(OSError):  # it tells where the data lie: its owner's matter
+        (folder / JOB).chmod(0o600)
     return order
 
 

@@ -12,14 +12,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from VoxelAdvSegLib.data.labels import SEGMENTATION_ENDINGS, read_label_map
-from VoxelAdvSegLib.data.organs import PALETTE, Organ, normalized_name
+from VoxelAdvSegLib.data.organs import BACKGROUND, PALETTE, Organ, normalized_name
 from VoxelAdvSegLib.data.segments import Segment, names_segments
 from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.data.volume import Geometry, is_dicom, read_geometry, read_header, read_pixels
 from VoxelAdvSegLib.errors import InputError
 from VoxelAdvSegLib.inference.output import write_segmentation
 from VoxelAdvSegLib.project.disk import PARTIAL, remove, written_or_told
-from VoxelAdvSegLib.project.organs import BACKGROUND
 from VoxelAdvSegLib.project.records import Case, ProjectOrgan
 from VoxelAdvSegLib.project.segmentation import find_organ, match_segments, read_segments
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from VoxelAdvSegLib.data.organs import PALETTE, normalized_name
+from VoxelAdvSegLib.data.organs import LONGEST_NAME, PALETTE, name_problem, normalized_name
 from VoxelAdvSegLib.data.terminology import terminology_of
 from VoxelAdvSegLib.errors import ProjectError
 from VoxelAdvSegLib.project.records import ProjectOrgan
@@ -14,9 +14,7 @@ from VoxelAdvSegLib.project.records import ProjectOrgan
 if TYPE_CHECKING:
     from VoxelAdvSegLib.project.project import Project
 
-LONGEST_NAME = 200
 MOST_ORGANS = 255  # classes are stored in a byte
-BACKGROUND = "background"
 
 
 def set_organs(project: Project, organs: Sequence[ProjectOrgan]) -> None:
@@ -118,15 +116,7 @@ def _names(name: str, *others: str) -> tuple[str, ...]:
 
 
 def _check_name(name: str) -> None:
-    found = ""
-    if not normalized_name(name):
-        found = "an empty name"
-    elif len(name) > LONGEST_NAME:
-        found = f"{len(name)} characters"
-    elif not name.isprintable():
-        found = "characters that cannot be seen"
-    elif normalized_name(name) == BACKGROUND:
-        found = f"'{name}', which is all that is no organ"
+    found = name_problem(name, LONGEST_NAME)
     if found:
         raise ProjectError(
             "an organ cannot be called so", expected=f"1 to {LONGEST_NAME} characters", found=found,

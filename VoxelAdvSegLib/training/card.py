@@ -13,11 +13,13 @@ from VoxelAdvSegLib import __version__
 from VoxelAdvSegLib.bundle import Bundle
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
+from VoxelAdvSegLib.data.components import one_part_classes
 from VoxelAdvSegLib.methods import METHODS
 
 
 def provenance(
     config: Config,
+    organs: int,
     labeled: Sequence[LabeledArrays],
     unlabeled: Sequence[UnlabeledArrays],
     validation: Sequence[LabeledArrays],
@@ -27,7 +29,10 @@ def provenance(
     weights_of_step: int | None,
     dice: Mapping[str, float | None],
 ) -> dict[str, Any]:
-    """Numbers of the training. Names of cases, files and folders are left out on purpose."""
+    """Numbers of the training. Names of cases, files and folders are left out on purpose.
+
+    organs: how many; one_part_organs are class indices.
+    """
     return {
         "method": config.training.method,
         "preset": config.preset,
@@ -40,6 +45,7 @@ def provenance(
         "minutes": round(seconds / 60, 1),
         "seed": config.training.seed,
         "validation_dice": dict(dice),
+        "one_part_organs": one_part_classes([case.label for case in labeled], organs),
         "date": datetime.date.today().isoformat(),
         "versions": {
             "VoxelAdvSeg": __version__, "torch": torch.__version__, "python": platform.python_version(),

@@ -345,7 +345,7 @@ class Course:
             return Outcome(reason, p.step, self.folder.model, {}, leads=False)
         scores = self._validate(self.validation, final=True) if self.validation else {}
         facts = provenance(
-            self.config, self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
+            self.config, len(self.organs), self.labeled, self.unlabeled, self.validation, p.step, p.elapsed, reason,
             p.best_step if use_best else p.step, scores,
         )  # fmt: skip
         bundle = Bundle(tuple(self.organs), self.recipe, self.config, t.eval_model, self.method.exports(), facts)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.networks.device import is_out_of_memory
 
-MEMORY_WORDS = ("DefaultCPUAllocator", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 DEVICE_WORDS = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "device-side assert")
 
 
@@ -32,7 +32,7 @@ def device_failure(error: MemoryError | RuntimeError) -> RunError | None:
     """
     text = str(error).strip()
     first = text.splitlines()[0][:200] if text else type(error).__name__
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in text for word in MEMORY_WORDS):
+    if is_out_of_memory(error):
         return RunError(
             "there is too little memory for this training", expected="room for a step of the training", found=first,
             do="close other programs, or train with a smaller patch or batch (docs/config.md); what was saved is "

@@ -108,14 +108,10 @@ def team() -> Iterator[Team]:
             yield mine
     except BaseException as error:
         mine.ending.set()
-        problem = _lost_another(error)
-        _post(store, problem or error)
+        _post(store, error)
         if mine.leads:
             _say(store, TOLD)
-            if problem is None:
-                raise
-            mine.tell("error", text=str(problem))
-            raise problem from error
+            raise
         _wait_until_told(store)
         os._exit(FAILED)  # in silence: the leader speaks; and threads of a broken group would wait for ever
     mine.ending.set()
@@ -181,7 +177,7 @@ def _watch(mine: Team, store: Store) -> None:
             os._exit(FAILED)
 
 
-def _lost_another(error: BaseException) -> RunError | None:
+def lost_another(error: BaseException) -> RunError | None:
     """The error in words, where it says no more than that another process has gone."""
     gone = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     if not gone or isinstance(error, VoxelAdvSegError):

@@ -15,6 +15,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
 from VoxelAdvSegLib.evaluation.calibration import Example, calibrate
 from VoxelAdvSegLib.evaluation.metrics import dice
 from VoxelAdvSegLib.inference.quality import FEWEST_CASES, Quality, make_groups
+from VoxelAdvSegLib.inference.segment import without_islands
 from VoxelAdvSegLib.inference.signs import (
     Anchors,
     CaseSigns,
@@ -205,7 +206,8 @@ def look_and_segment(looking: Looking, volume: Tensor) -> tuple[CaseSigns, np.nd
     signs = read_signs(networks, volume, probabilities, names, config, axes)
     signs = signs if looking.anchors is None else looking.anchors.place(signs)
     entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0).mean()
-    return signs, probabilities.argmax(0).cpu().numpy(), float(entropy)
+    found = without_islands(probabilities.argmax(0).cpu().numpy(), looking.bundle, config.inference)
+    return signs, found, float(entropy)
 
 
 def tensor_of(image: np.ndarray, device: torch.device) -> Tensor:

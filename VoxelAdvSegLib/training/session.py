@@ -22,7 +22,7 @@ from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_la
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
 from VoxelAdvSegLib.data.plan import gather_statistics, make_plan, one_size_smaller
-from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms
+from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms, reveal
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
 from VoxelAdvSegLib.inference.segment import find_bundle
@@ -36,7 +36,7 @@ from VoxelAdvSegLib.training.course import Course, Outcome
 from VoxelAdvSegLib.training.events import PROTOCOL, EventWriter, heartbeat
 from VoxelAdvSegLib.training.failures import device_failure
 from VoxelAdvSegLib.training.loop import SEED_STRIDE
-from VoxelAdvSegLib.training.parallel import Team, check_shares, join, team
+from VoxelAdvSegLib.training.parallel import Team, check_shares, join, lost_another, team
 from VoxelAdvSegLib.training.run_folder import (
     RunDescription,
     RunFolder,
@@ -46,7 +46,6 @@ from VoxelAdvSegLib.training.run_folder import (
     write_description,
 )
 
-TEXTS = ("error", "message")  # events with sentences, in which files and cases may be named
 AT_RESUME = ("device", "recompute", "accumulate")  # settings that may change when a training goes on
 
 
@@ -102,7 +101,8 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
             names = Pseudonyms(manifest, folder.path)
 
             def tell(type: str, **fields: Any) -> None:
-                watch(events.write(type, **(names.hide(fields) if type in TEXTS else fields)))
+                # Failures quote files; all else speaks of cases by the names that their arrays have got.
+                watch(events.write(type, **(names.hide(fields) if type == "error" else fields)))
 
             processes.tell = tell
             device = processes.device(description.config.training.device)
@@ -118,7 +118,7 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
                 stack.close()
                 _clear(folder, is_new)
             raise
-        with _failures_told(tell):
+        with _with_real_names(folder.path), _failures_told(tell):
             processes.agree(description)
             return _run(request.resume, folder, description, manifest, cases, device, processes, began)
 
@@ -183,6 +183,7 @@ def _describe(
     facts = gather_statistics(manifest, config)
     machine = describe_machine(processes.device(config.training.device), processes.local_size)
     plan = make_plan(config, facts, machine, manifest.organs, manifest.mirror_axes, processes.size)
+    check_shares(plan.config, processes.size)
     sentences = list(plan.sentences)
     if init is not None:
         sentences.append("The training goes on from an earlier model with its preprocessing.")
@@ -308,7 +309,7 @@ def _run(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            found = (str(error).splitlines() or ["no more memory"])[0][:200]
+            found = (str(error).splitlines() or [type(error).__name__])[0][:200]
         # Outside of the clause: the error held the course, and with it the memory.
         description = _smaller(description, folder, processes, found)
         resume = folder.last.exists()
@@ -325,8 +326,8 @@ def _smaller(description: RunDescription, folder: RunFolder, processes: Team, fo
     smaller = one_size_smaller(description.config, processes.size)
     if smaller is None or processes.size > 1:
         raise RunError(
-            "memory ran out", expected="room for a step", found=found,
-            do="close other programs, or use another --device"
+            "there is too little memory for this training", expected="room for a step of the training", found=found,
+            do="close other programs, or use another --device; what was saved is untouched"
             if smaller is None
             else "go on with --resume and --set recompute=true, or --set accumulate=2, or with more processes",
         )  # fmt: skip
@@ -426,6 +427,17 @@ def patch_plan(config: Config, description: RunDescription, cases: Cases) -> Pat
 
 
 @contextlib.contextmanager
+def _with_real_names(run: Path) -> Iterator[None]:
+    """The diary knows cases by pseudonym; who reads the error itself sits at this computer."""
+    try:
+        yield
+    except VoxelAdvSegError as error:
+        error.what = reveal(run, error.what)
+        error.found = reveal(run, error.found)
+        raise
+
+
+@contextlib.contextmanager
 def _failures_told(tell: Callable) -> Iterator[None]:
     """A failure is the last event of the diary, in the words a person sees."""
     try:
@@ -447,7 +459,7 @@ def _failures_told(tell: Callable) -> Iterator[None]:
             tell("error", text=str(problem))
         raise problem from error
     except (MemoryError, RuntimeError) as error:
-        problem = device_failure(error)
+        problem = lost_another(error) or device_failure(error)
         with contextlib.suppress(OSError):
             tell("error", text=str(problem or f"{type(error).__name__}: {error}"))
         if problem is None:
