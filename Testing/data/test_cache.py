@@ -121,3 +121,23 @@ def test_scans_that_an_earlier_run_has_prepared_are_not_read_again(tmp_path: Pat
     for file in first.iterdir():
         file.unlink()
     assert np.array_equal(prepare_unlabeled(cases, recipe, second)[0].image, again[0].image)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the limit of open files")
+def test_more_cases_than_a_process_may_have_files_open(tmp_path: Path):
+    """Each mapped array keeps its file open."""
+    import resource
+
+    cases = []
+    for number in range(40):
+        image = sitk.GetImageFromArray(np.full((4, 4, 4), number, np.float32) + np.arange(4, dtype=np.float32))
+        sitk.WriteImage(image, tmp_path / f"{number}.nrrd")
+        cases.append(UnlabeledCase(str(number), tmp_path / f"{number}.nrrd"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/dev/fd").iterdir()))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, before[1]))
+        arrays = prepare_unlabeled(cases, RECIPE, tmp_path / "cache")
+        assert len(arrays) == 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

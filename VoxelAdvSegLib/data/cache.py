@@ -25,6 +25,7 @@ from VoxelAdvSegLib.errors import InputError
 
 # Half precision holds normalized intensities to one part in a thousand.
 LARGEST = 6e4
+FILES_OF_A_CASE = 2  # image and label
 SMALL_BYTES = 1 << 16
 # numpy reads a header with ast.literal_eval, which in CPython 3.11 fails now and then in two threads at once
 # ("AST constructor recursion depth mismatch", gh-106905).
@@ -109,7 +110,25 @@ def prepare_unlabeled(
     return _in_parallel(one, cases, progress)
 
 
+def _allow_open_files(more: int) -> None:
+    """Each mapped array keeps its file open, and the usual limit of a process is 1024 files, 256 on macOS.
+
+    Raised as far as the system lets a process raise it itself; Windows has no such limit.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wish = soft + more if hard == resource.RLIM_INFINITY else min(soft + more, hard)
+    with contextlib.suppress(OSError, ValueError):  # where the system has another limit besides: it will say so
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
+
+
 def _in_parallel(one: Callable, cases: Sequence, progress: Callable[[int, int], None]) -> list:
+    _allow_open_files(FILES_OF_A_CASE * len(cases))
     prepared = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for arrays in pool.map(one, cases):

@@ -326,7 +326,8 @@ class Course:
             "batch_unlabeled": p.batch_unlabeled, "processes": self.team.size, "recompute": bool(t.recompute),
             "accumulate": t.accumulate or 1,
         }  # fmt: skip
-        write_text(self.folder.memory, json.dumps(content, indent=1))
+        if self.folder.path.is_dir():  # a run folder that was moved is not begun anew
+            write_text(self.folder.memory, json.dumps(content, indent=1))
 
     # --- the end ------------------------------------------------------------------------------
 
