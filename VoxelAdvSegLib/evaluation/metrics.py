@@ -75,7 +75,7 @@ def jaccard(prediction: np.ndarray, reference: np.ndarray) -> float | None:
 
 def surface(mask: np.ndarray) -> np.ndarray:
     """Voxels of a mask (z, y, x) lost by one erosion with the 6-neighborhood; outside is background."""
-    return mask & ~ndimage.binary_erosion(mask, _FACES)
+    return mask & np.logical_not(ndimage.binary_erosion(mask, _FACES))
 
 
 def surface_distances(
