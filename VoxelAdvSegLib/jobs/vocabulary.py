@@ -21,6 +21,7 @@ EVENTS: Mapping[str, Mapping[str, Fields]] = {
         **OF_ALL,
         "start": (
             "protocol", "version", "method", "preset", "organs", "device", "steps", "minutes", "resumed", "plan", "run",
+            "processes?",
         ),
         "progress": ("phase", "done", "total"),
         "message": ("level", "text"),
