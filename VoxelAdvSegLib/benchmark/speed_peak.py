@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import torch
 
 from VoxelAdvSegLib.benchmark.speed_training import Setup, Training
 from VoxelAdvSegLib.errors import RunError
+from VoxelAdvSegLib.networks.device import peak_rss
 from VoxelAdvSegLib.training.session import prepare_device
 
 MEASURED = 2
@@ -41,16 +41,6 @@ def peak_of_steps(setup: Setup, device: torch.device) -> int:
     return int(child.stdout.split()[-1])
 
 
-def _peak_of_this_process() -> int:
-    memory = psutil.Process().memory_info()
-    if os.name == "nt":
-        return int(memory.peak_wset)  # pyright: ignore[reportAttributeAccessIssue]
-    import resource
-
-    kilo = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo
-
-
 def _measure(setup: Setup) -> int:
     device = torch.device("cpu")
     prepare_device(device)
@@ -58,7 +48,7 @@ def _measure(setup: Setup) -> int:
     before = psutil.Process().memory_info().rss
     for _ in range(MEASURED):
         training.step()
-    return _peak_of_this_process() - before
+    return peak_rss() - before
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import psutil
 import torch
@@ -72,20 +73,24 @@ class PeakMemory:
             self._before = 0
         else:
             self._before = psutil.Process().memory_info().rss
-            self._earlier = _peak_rss()
+            self._earlier = peak_rss()
 
     def measured_bytes(self) -> int | None:
         """None where an earlier peak of the process hides this one (reading scans, on the CPU)."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        peak = _peak_rss()
+        peak = peak_rss()
         return peak - self._before if peak > self._earlier else None
 
 
-def _peak_rss() -> int:
+def peak_rss() -> int:
     """Largest resident size of this process so far, in bytes."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
+    if sys.platform == "linux":
+        # getrusage's survives exec: a child would begin with the peak of the program that started it.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
     import resource  # not on Windows
 
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
