@@ -33,6 +33,12 @@ def write(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _nobody_reads_yet(monkeypatch: pytest.MonkeyPatch):
+    """Children that other tests of this session keep are not those that are counted here."""
+    monkeypatch.setattr(reading, "_readers", [])
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     return write(tmp_path / "scan.nii.gz", np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32))
