@@ -14,6 +14,7 @@ from VoxelAdvSegLib.benchmark.faults import FAULTS
 from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, read_bundle
 from VoxelAdvSegLib.cli.main import main
 from VoxelAdvSegLib.inference.quality import UNLIKE, Quality
+from VoxelAdvSegLib.training import course
 
 SETTINGS = [f"--set={key}={value}" for key, value in TINY.items()]
 VALIDATION = "hijklmno"
@@ -202,3 +203,33 @@ def test_labeled_cases_take_turns_where_there_is_no_validation(tmp_path: Path, c
     kept = read_bundle(run / "model").quality
     assert kept is not None and kept["calibration"]["cases"] == 8 and kept["refused"] == ""
     assert sorted(path.name for path in (run / "calibration").glob("fold_*")) == [f"fold_{k}" for k in range(1, 6)]
+
+
+def test_a_second_phase_that_fails_costs_no_model(supervised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What was trained is there, and the diary says what is missing."""
+
+    def fail(*_words, **_more):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(course, "with_quality", fail)
+    data = str(supervised / "data" / "dataset.json")
+    words = ["--data", data, "--run", str(tmp_path / "run"), "--steps", "2", "--method", "supervised", *SETTINGS]
+    assert main(["train", *words]) == 0
+    assert read_bundle(tmp_path / "run" / "model").quality is None
+    diary = (tmp_path / "run" / "events.jsonl").read_text()
+    assert "could not learn how good its segmentations are" in diary and '"end"' in diary
+
+
+def test_a_case_that_was_learned_from_calibrates_nothing(
+    supervised: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(supervised, tmp_path / "all")
+    data, run = tmp_path / "all" / "data", tmp_path / "all" / "run"
+    words = ["train", "--data", str(data / "dataset.json"), "--run", str(run) + "2", "--steps", "2", *SETTINGS]
+    assert main([*words, "--method", "supervised"]) == 0
+    moved = [{"image": "images/b.nii.gz", "label": "labels/b.nii.gz"}]
+    kept = [{"image": "images/a.nii.gz", "label": "labels/a.nii.gz"}]
+    other = write_manifest(data, training=kept, validation=moved).rename(data / "other.json")
+    write_manifest(data)
+    assert main(["calibrate", "--run", str(run) + "2", "--data", str(other)]) == 2
+    assert "a validation case was learned from" in capsys.readouterr().err

@@ -68,6 +68,7 @@ SIGNS: Sequence[tuple[str, str, str]] = (
     ),
     (
         r"MemoryError|bad_alloc|not enough memory: you tried to allocate|DefaultCPUAllocator|Cannot allocate memory|"
+        r"OpenBLAS error: Memory allocation|could not create a primitive|"
         r"WinError 1455|paging file is too small",
         "The computer has too little free memory.",
         "Close other programs, or choose a smaller patch or batch under Advanced; then resume.",
