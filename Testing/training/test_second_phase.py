@@ -13,6 +13,7 @@ from Testing.training.conftest import TINY, write_manifest, write_scan
 from VoxelAdvSegLib.benchmark.faults import FAULTS
 from VoxelAdvSegLib.bundle import JUDGE, OPPONENT, read_bundle
 from VoxelAdvSegLib.cli.main import main
+from VoxelAdvSegLib.inference import segment as segmenting
 from VoxelAdvSegLib.inference.quality import UNLIKE, Quality
 from VoxelAdvSegLib.training import course
 
@@ -177,7 +178,7 @@ def test_quality_is_measured_on_scans_that_did_not_calibrate(trained: Path, tmp_
     for seed, name in enumerate("xyz"):
         write_scan(data, name, 200 + seed, labeled=True)
         ninth.append({"image": f"images/{name}.nii.gz", "label": f"labels/{name}.nii.gz"})
-    manifest = write_manifest(data, validation=ninth).rename(data / "more.json")
+    manifest = write_manifest(data, validation=ninth)
     words = ["benchmark", "quality", "--model", str(trained / "run"), "--data", str(manifest)]
     assert main([*words, "--output", str(tmp_path / "q.json"), "--other", str(data / "images" / "a.nii.gz")]) == 0
     report = json.loads((tmp_path / "q.json").read_text())
@@ -233,3 +234,15 @@ def test_a_case_that_was_learned_from_calibrates_nothing(
     write_manifest(data)
     assert main(["calibrate", "--run", str(run) + "2", "--data", str(other)]) == 2
     assert "a validation case was learned from" in capsys.readouterr().err
+
+
+def test_a_scan_too_large_to_look_at_twice_is_segmented_and_no_more(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(segmenting, "LARGEST_ASSESSED", 1000)
+    entry = segment(trained, trained / "data" / "images" / "g.nii.gz", tmp_path)
+    assert "predicted_dice" not in entry and "too large" in entry["warning"]
+    assert "too large" in capsys.readouterr().out
+    words = ["rank", "--model", str(trained / "run"), "--data", str(trained / "data" / "dataset.json")]
+    assert main([*words, "--output", str(tmp_path / "order.json")]) == 0
+    assert "too large" in json.loads((tmp_path / "order.json").read_text())["cases"][0]["reason"]

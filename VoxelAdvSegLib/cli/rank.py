@@ -77,7 +77,12 @@ def _look(
     for done, case in enumerate(manifest.unlabeled):
         progress(done, len(manifest.unlabeled), case.name)
         found = segmenter.segment(read_volume(case.image), quality=True)
-        assert found.signs is not None and found.assessment is not None
+        if found.signs is None or found.assessment is None:
+            candidates.append(
+                Candidate(case.name, 1.0, "It is too large to be looked at twice: nothing is known of it.")
+            )
+            entries[case.name] = {"image": _place(case.image, manifest.path.parent), "predicted_dice_mean": None}
+            continue
         reason = found.assessment.reason(found.certainty().reason)
         candidates.append(Candidate(case.name, found.assessment.need, reason, found.signs.means))
         entries[case.name] = {

@@ -63,6 +63,10 @@ class Segmented:
         return case_certainty(self.confidence, self.looks_labeled_by_organ(), len(self.confidence) + 1)
 
 
+# Bytes of all probabilities together, which quality is read from; larger scans are segmented slab by slab alone.
+LARGEST_ASSESSED = 2**30
+
+
 class Segmenter:
     """A model made ready on a device."""
 
@@ -92,9 +96,10 @@ class Segmenter:
 
         looks_labeled: also the discriminator map, by the judge that was trained after the training, or by
         the one that is named (bundle.JUDGE, bundle.OPPONENT); largest_component, flips: instead of the model's
-        own setting; quality: also how good it probably is, where the model has learned that, for about as much
-        time again; watch: gets the part of the network's work that is done, 0 to 1, and what it raises ends the
-        work. Raises BundleError when a map is asked of a model without that discriminator.
+        own setting; quality: also how good it probably is, where the model has learned that and the scan is not
+        too large for it, for about as much time again; watch: gets the part of the network's work that is done, 0
+        to 1, and what it raises ends the work. Raises BundleError when a map is asked of a model without that
+        discriminator.
         """
         config = self.bundle.config
         settings = config.inference
@@ -103,8 +108,9 @@ class Segmenter:
         assert config.patches.patch is not None
         patch = config.patches.patch[::-1]
         axes = mirrored_axes(config)
-        assessed = quality and self.quality is not None
         prepared = prepare(volume, self.bundle.recipe)
+        whole_bytes = 4 * prepared.array.size * (len(self.organs) + 1)
+        assessed = quality and self.quality is not None and whole_bytes <= LARGEST_ASSESSED
         plain = not looks_labeled or settings.flips
         passes = bool(looks_labeled) + plain * len(flipped_views(axes, settings))
         windows = count_windows(prepared.array.shape, patch, settings) * passes
