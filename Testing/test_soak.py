@@ -1,6 +1,7 @@
 """The command that writes the figures of docs/trust.md."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,11 @@ def test_what_tests_note_becomes_a_table(tmp_path, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_outside_of_the_command_nothing_is_noted(monkeypatch: pytest.MonkeyPatch):
+def test_outside_of_the_command_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv(RECORDS, raising=False)
+    monkeypatch.chdir(tmp_path)
     record("a promise", "a figure")
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_the_place_of_the_table_changes():

@@ -47,7 +47,9 @@ def test_a_bare_step_is_the_networks_work_and_no_more():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_timed(method):
     training = Training(Setup((16, 16, 32), 2, method=method), CPU)
+    begun = training.done
     training.step(training.batches.at(training.done, *training.sizes))
+    assert training.done == begun + 1
 
 
 def lost(*_words, **_more):

@@ -10,16 +10,14 @@ import SimpleITK as sitk
 
 from VoxelAdvSegLib.config import resolve
 from VoxelAdvSegLib.data.manifest import read_manifest
+from VoxelAdvSegLib.data.memory import GIB, one_size_smaller, step_need
 from VoxelAdvSegLib.data.organs import organs_of
 from VoxelAdvSegLib.data.plan import (
-    GIB,
     Machine,
     Plan,
     Statistics,
     gather_statistics,
     make_plan,
-    one_size_smaller,
-    step_need,
 )
 from VoxelAdvSegLib.errors import ConfigError
 

@@ -35,7 +35,7 @@ def write(path: Path, array: np.ndarray) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nobody_reads_yet(monkeypatch: pytest.MonkeyPatch):
-    """Children that other tests of this session keep are not those that are counted here."""
+    """Children that other tests keep are not those that are counted here."""
     monkeypatch.setattr(reading, "_readers", [])
 
 

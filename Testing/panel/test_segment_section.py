@@ -181,6 +181,12 @@ def test_the_probable_dice_stands_beside_the_organ_or_why_there_is_none(assessme
     assert warning in _warning(_Result(assessment)) and bool(warning) == bool(_warning(_Result(assessment)))
 
 
+def test_an_organ_of_which_nothing_is_said_says_why():
+    lost = {**SAID, "predicted_dice": {**SAID["predicted_dice"], "spleen": None}}
+    cell = _quality(_Result(lost), "spleen")
+    assert cell.text == "-" and "not found" in cell.tip
+
+
 def test_the_case_table_shows_the_probable_dice_or_the_certainty(project):
     case = project.case(id_of(project, "Aorta"))
     assert quality_cell(case).text == "" and quality_cell(case).order == (-1,)

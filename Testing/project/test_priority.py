@@ -45,10 +45,12 @@ def test_the_case_that_needs_it_most_comes_first_and_keeps_its_place_on_disk(pro
 def test_what_is_like_a_completed_case_can_wait(project, filled, tmp_path):
     done, like, unlike = filled(0, 3)
     for case_id, means in ((done, [0.0, 0.0]), (like, [0.1, None]), (unlike, [5.0, 5.0])):
-        predict(project, tmp_path / "job", case_id, means, need=0.5)
+        predict(project, tmp_path / "job", case_id, means, need=0.5, value=0.5)
     project.add_organ("liver")
     project.add_organ("spleen")
+    assert project.case(done).predicted is not None
     project.accept(done, tmp_path / "job" / "segmentation.seg.nrrd", decision="accepted")
+    assert project.case(done).predicted is None  # it was said of the proposal, not of what a person made of it
     project.rank_predictions()
     assert order(project) == [unlike, like]
     project.rank_predictions()  # again: the reason is not told twice

@@ -241,7 +241,7 @@ def test_a_scan_too_large_to_look_at_twice_is_segmented_and_no_more(
 ):
     monkeypatch.setattr(segmenting, "LARGEST_ASSESSED", 1000)
     entry = segment(trained, trained / "data" / "images" / "g.nii.gz", tmp_path)
-    assert "predicted_dice" not in entry and "too large" in entry["warning"]
+    assert entry["predicted_dice"] is None and "too large" in entry["warning"]
     assert "too large" in capsys.readouterr().out
     words = ["rank", "--model", str(trained / "run"), "--data", str(trained / "data" / "dataset.json")]
     assert main([*words, "--output", str(tmp_path / "order.json")]) == 0

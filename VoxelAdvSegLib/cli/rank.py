@@ -77,14 +77,10 @@ def _look(
     for done, case in enumerate(manifest.unlabeled):
         progress(done, len(manifest.unlabeled), case.name)
         found = segmenter.segment(read_volume(case.image), quality=True)
-        if found.signs is None or found.assessment is None:
-            candidates.append(
-                Candidate(case.name, 1.0, "It is too large to be looked at twice: nothing is known of it.")
-            )
-            entries[case.name] = {"image": _place(case.image, manifest.path.parent), "predicted_dice_mean": None}
-            continue
+        assert found.assessment is not None  # `run` has looked whether the model has learned it
         reason = found.assessment.reason(found.certainty().reason)
-        candidates.append(Candidate(case.name, found.assessment.need, reason, found.signs.means))
+        means = None if found.signs is None else found.signs.means
+        candidates.append(Candidate(case.name, found.assessment.need, reason, means))
         entries[case.name] = {
             "image": _place(case.image, manifest.path.parent), **found.assessment.to_dict(),
         }  # fmt: skip

@@ -76,8 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
         entry |= {"score": certainty.score, "reason": certainty.reason}
         if found.assessment is not None:
             entry |= found.assessment.to_dict()
-        elif segmenter.quality is not None and not arguments.no_quality:
-            entry["warning"] = "This scan is too large to be looked at twice: nothing is said of its quality."
         if found.looks_labeled is not None:
             entry["discriminator_map"] = f"{name}_looks_labeled.nii.gz"
             write_map(found.looks_labeled, found.geometry, arguments.output / entry["discriminator_map"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,12 +10,12 @@ import numpy as np
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.geometry import reorient_geometry, reorientation
 from VoxelAdvSegLib.data.manifest import Manifest
+from VoxelAdvSegLib.data.memory import GIB, memory_need, possible_parts, step_need
 from VoxelAdvSegLib.data.organs import Organ, names_a_side
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.data.reading import read_geometry, read_label, read_volume
 from VoxelAdvSegLib.errors import ConfigError, InputError
 
-GIB = 2**30
 LARGEST_PATCH = {"cuda": 1_048_576, "cpu": 262_144}  # voxels
 STEP_PATCHES_VOXELS = 1_003_520  # the benchmark's 112 x 112 x 80
 NETWORK_GMAC_PER_STEP = 641.7  # at 16 filters and that patch, 2 + 2 patches (method.md 5.1)
@@ -200,79 +199,6 @@ def make_plan(
     return Plan(planned, _recipe(config, facts, spacing, says), tuple(says))
 
 
-def memory_need(
-    voxels: int,
-    patches: int,
-    filters: int,
-    kind: str,
-    teacher: bool = True,
-    amp: str = "auto",
-    classes: int = 2,
-    recompute: bool = False,
-) -> float:
-    """Bytes of one step: what was measured to be allocated per voxel of a patch, and room for the allocator.
-
-    At 16 filters in fp32: 800 B for the student (500 where blocks are recomputed), 260 B for the teacher, and 61 B
-    per class for the losses, which half precision leaves as they are. amp: row 58; half precision is for the GPU,
-    and off only where a person said so.
-    """
-    half = 0.55 if kind == "cuda" and amp != "off" else 1.0
-    maps = half * filters / 16 * ((500 if recompute else 800) + (260 if teacher else 0)) + 61 * classes
-    copies = 6 if teacher else 4  # weights, gradient, two optimizer states, teacher, its buffers' share
-    fixed = copies * 0.038 * GIB * (filters / 16) ** 2 + (0.6 if kind == "cuda" else 0.15) * GIB
-    return (1.5 if kind == "cuda" else 1.35) * maps * voxels * patches + fixed
-
-
-def step_need(config: Config, kind: str, classes: int, processes: int = 1) -> float:
-    """`memory_need` of a planned configuration, in each of the processes."""
-    p, t = config.patches, config.training
-    assert p.patch is not None and p.batch_labeled is not None and p.batch_unlabeled is not None
-    semi = t.method != "supervised"
-    patches = p.batch_labeled + (p.batch_unlabeled if semi or p.supervised_equal_patches else 0)
-    return memory_need(
-        int(np.prod(p.patch)), -(-patches // (processes * (t.accumulate or 1))), config.network.filters or 16, kind,
-        semi, t.amp, classes, bool(t.recompute),
-    )  # fmt: skip
-
-
-def one_size_smaller(config: Config, processes: int = 1) -> tuple[Config, str] | None:
-    """What to try when memory has run out, and what it is; None where there is nothing smaller.
-
-    First what gives the same result (recompute), then the same patches in parts, then smaller patches.
-    """
-    p, t = config.patches, config.training
-    assert p.patch is not None and p.batch_labeled is not None and p.batch_unlabeled is not None
-    if not t.recompute:
-        return replace(config, training=replace(t, recompute=True)), "blocks are computed again on the way back"
-    parts = [
-        n for n in _possible_parts(config, p.batch_labeled, p.batch_unlabeled, processes) if n > (t.accumulate or 1)
-    ]
-    if parts:
-        smaller = replace(config, training=replace(t, accumulate=parts[0]))
-        return smaller, f"a batch goes through the network in {parts[0]} parts"
-    patch = list(p.patch)
-    longest = int(np.argmax(patch))
-    patch[longest] -= 16
-    if max(patch) < 32:
-        return None
-    stride = config.inference.stride
-    if stride is not None and any(s > n for s, n in zip(stride, patch, strict=True)):
-        stride = None
-    smaller = replace(
-        config, patches=replace(p, patch=(patch[0], patch[1], patch[2])),
-        inference=replace(config.inference, stride=stride),
-    )  # fmt: skip
-    return smaller, f"patches have {_by(patch)} voxels"
-
-
-def _possible_parts(config: Config, labeled: int, unlabeled: int, processes: int) -> list[int]:
-    """Numbers of equal parts, one first. Batch norm would take the statistics of a part: not unasked."""
-    if config.network.norm == "batch":
-        return [1]
-    each = math.gcd(labeled, unlabeled) // processes
-    return [n for n in range(1, each + 1) if each % n == 0]
-
-
 def _largest_patch(config: Config, machine: Machine, classes: int) -> int:
     """Voxels of the largest patch for 1 + 1 patches within memory and the cap of the device."""
     filters = config.network.filters or (16 if machine.kind == "cuda" else 8)
@@ -368,7 +294,7 @@ def _with_batch(config: Config, patch: Sequence[int], machine: Machine, classes:
     largest = int(np.clip(STEP_PATCHES_VOXELS // (x * y * z), 2, most))
     sizes = [processes * -(-size // processes) for size in range(largest, 0, -1)]
     tried = [candidate(size) for size in sizes if size >= 2]
-    parts = _possible_parts(config, p.batch_labeled or sizes[-2], p.batch_unlabeled or sizes[-2], processes)
+    parts = possible_parts(config, p.batch_labeled or sizes[-2], p.batch_unlabeled or sizes[-2], processes)
     tried += [candidate(sizes[-2], True, n) for n in parts]
     tried += [candidate(sizes[-1]), candidate(sizes[-1], True)]
     budget = MEMORY_SHARE * machine.memory_bytes

@@ -85,7 +85,7 @@ def _reason(organ: str, measure: str, found: Confidence, looks: float | None) ->
     if measure == "missing":
         return f"{organ} was not found."
     if measure == "looks labeled":
-        return f"{organ} looks unlike the labeled scans (looks labeled {looks:.2f}, where 0.5 and more is alike)."
+        return f"{organ} looks unlike the labeled scans (looks labeled {looks:.2f}, where about 0.5 is alike)."
     if measure == "boundary":
         return f"The boundary of {organ} is unsure (mean probability {found.boundary:.0%} there)."
     return f"The network is unsure of {organ} (mean probability {found.inside:.0%})."

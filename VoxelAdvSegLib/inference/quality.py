@@ -29,6 +29,12 @@ WORDS = {  # what a sign says of an organ, to a person
     "scattered": "was found in several parts",
 }
 UNLIKE = "unlike anything in training"
+# Of the clouds of a training's scans.
+FEWEST_SCANS = 3  # one or two have no extent
+MOST_AXES = 8  # directions in which scans may differ
+MARGIN = 1.3  # above what is usual, from which a scan is of another kind
+USUAL_SHARE = 0.9  # of the training's scans
+SMALLEST = 1e-9  # distance that still means something: scans of a training may all look the same
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,6 @@ class Calibration:
         found, sign = known[name], self.worst_sign(name, signs[name])
         why = f", as it {WORDS[sign]}" if sign else ""
         return f"{name} is probably the least right (Dice {found.value:.2f}, {found.low:.2f} to {found.high:.2f}){why}."
-
-
-SMALLEST = 1e-9  # distance that still means something: scans of a training may all look the same
 
 
 @dataclass(frozen=True)
@@ -319,12 +322,6 @@ def make_groups(looks: Sequence[Mapping[str, np.ndarray]], unseen: Sequence[Mapp
         others = np.stack([look[name] for look in unseen]) if unseen else rows[:0]
         groups[name] = _group(rows, others)
     return Familiarity(len(looks), groups)
-
-
-MARGIN = 1.3
-FEWEST_SCANS = 3
-USUAL_SHARE = 0.9
-MOST_AXES = 8
 
 
 def _group(rows: np.ndarray, others: np.ndarray) -> Group:

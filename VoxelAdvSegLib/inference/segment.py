@@ -41,8 +41,8 @@ class Segmented:
 
     array: (z, y, x) uint8, 0 background, i + 1 = the model's i-th organ; looks_labeled: the
     discriminator map, (z, y, x) float32 from 0 to 1, where it was asked for; confidence: how sure
-    the network was of each organ; assessment: how good it probably is, and the signs behind that, where it was
-    asked for.
+    the network was of each organ; assessment: how good it probably is, where it was asked for, and the signs
+    behind that, None for a scan that is too large for them.
     """
 
     array: np.ndarray
@@ -65,6 +65,11 @@ class Segmented:
 
 # Bytes of all probabilities together, which quality is read from; larger scans are segmented slab by slab alone.
 LARGEST_ASSESSED = 2**30
+TOO_LARGE = Assessment(
+    dice=None, novelty=0.0, group="", need=1.0,
+    refused="This scan is too large to be looked at twice: nothing is said of its quality.",
+    why="It is too large to be looked at twice.",
+)  # fmt: skip
 
 
 class Segmenter:
@@ -110,7 +115,8 @@ class Segmenter:
         axes = mirrored_axes(config)
         prepared = prepare(volume, self.bundle.recipe)
         whole_bytes = 4 * prepared.array.size * (len(self.organs) + 1)
-        assessed = quality and self.quality is not None and whole_bytes <= LARGEST_ASSESSED
+        wanted = quality and self.quality is not None
+        assessed = wanted and whole_bytes <= LARGEST_ASSESSED
         plain = not looks_labeled or settings.flips
         passes = bool(looks_labeled) + plain * len(flipped_views(axes, settings))
         windows = count_windows(prepared.array.shape, patch, settings) * passes
@@ -137,13 +143,13 @@ class Segmenter:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                # The segmentation is there; without the room to look again nothing is said of its quality.
             del whole
         closeness = None if values is None else restore_map(values, prepared, self.bundle.recipe)
         array = without_islands(label.result(), self.bundle, settings, largest_component)
-        if signs is None or self.quality is None:
-            return Segmented(array, volume.geometry, closeness, confidence.by_organ())
-        assessment = self.quality.assess(signs)
+        assessment = None
+        if wanted and self.quality is not None:
+            # Without the room to look again, the segmentation is there all the same.
+            assessment = TOO_LARGE if signs is None else self.quality.assess(signs)
         return Segmented(array, volume.geometry, closeness, confidence.by_organ(), assessment, signs)
 
     @property

@@ -87,7 +87,10 @@ class SegmentSection:
                         Cell(organ.name),
                         Cell(f"{organ.ml:.2f}"),
                         _quality(result, organ.name),
-                        Cell("-" if looks is None else f"{looks:.2f}", _("From 0 to 1; 0.5 and more looks labeled.")),
+                        Cell(
+                            "-" if looks is None else f"{looks:.2f}",
+                            _("From 0 to 1; about a half looks labeled, clearly less does not."),
+                        ),
                     ),
                 )
             )
@@ -203,8 +206,9 @@ def _quality(result: Any, organ: str) -> Cell:
     said = None if result is None else result.assessment
     found = ((said or {}).get("predicted_dice") or {}).get(organ)
     if found is None:
-        why = said["warning"] if said else _("This model has not learned how good its segmentations are.")
-        return Cell("-", why)
+        if not said:
+            return Cell("-", _("This model has not learned how good its segmentations are."))
+        return Cell("-", said["warning"] or _("It was not found, or too few validation scans show it."))
     text = f"{found['value']:.2f} ({found['low']:.2f}-{found['high']:.2f})"
     return Cell(text, said["why"] if said else "", icon="warning" if said and said["unlike_training"] else "")
 

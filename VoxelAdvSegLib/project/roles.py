@@ -95,7 +95,11 @@ def without_draft(case: Case, has_prediction: bool) -> Case:
 def accepted(case: Case, label: int) -> Case:
     """A case with a new label version: in use for training, or for validation where it was."""
     role = "validation" if case.role == "validation" else "labeled"
-    return replace(case, role=role, state="completed", label=label, skipped=False, reason="")
+    # What was said of the proposal is not said of what a person made of it.
+    return replace(
+        case, role=role, state="completed", label=label, skipped=False, reason="", predicted=None, unlike=False,
+        place=None,
+    )  # fmt: skip
 
 
 def predicted(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +16,8 @@ import torch
 from VoxelAdvSegLib.bundle import Bundle, write_bundle
 from VoxelAdvSegLib.config import Config
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays
+from VoxelAdvSegLib.data.memory import step_need
 from VoxelAdvSegLib.data.organs import Organ
-from VoxelAdvSegLib.data.plan import step_need
 from VoxelAdvSegLib.data.preprocess import Recipe
 from VoxelAdvSegLib.errors import RunError
 from VoxelAdvSegLib.evaluation.metrics import dice
@@ -32,6 +30,7 @@ from VoxelAdvSegLib.training.batches import Batches
 from VoxelAdvSegLib.training.card import model_card, provenance
 from VoxelAdvSegLib.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from VoxelAdvSegLib.training.failures import with_cases
+from VoxelAdvSegLib.training.interrupt import Interrupt
 from VoxelAdvSegLib.training.loop import StepReport, take_step
 from VoxelAdvSegLib.training.parallel import Team
 from VoxelAdvSegLib.training.previews import evaluating, write_preview
@@ -52,7 +51,6 @@ QUICK_RECALIBRATION = 10  # passes before a validation during training
 # Parts of the run at which a time budget is planned anew: after the warm-up steps cost more, and a schedule
 # that is cut off has not come down.
 REPLANNED_AT = (0.1, 0.3, 0.6, 0.85)
-ECHO_SECONDS = 3.0  # in which a launcher passes on the signal that the keyboard has sent already
 PROVISIONAL_STEPS = 2000  # T of the schedules until then
 
 
@@ -119,7 +117,7 @@ class Course:
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
         reason = "finished"
-        with _Interrupt(self.team) as interrupt:
+        with Interrupt(self.team) as interrupt:
             while self.progress.step < self.progress.total:
                 self._one_step()
                 self._between_steps()
@@ -379,38 +377,6 @@ class Course:
             return
         write_bundle(self.folder.model, bundle, model_card(bundle))
         self.tell("message", level="info", text=what_is_known(bundle))
-
-
-class _Interrupt:
-    """Ctrl-C asks for a graceful end; a second one ends at once. Only the main thread can listen.
-
-    Of several processes the leader listens. It hears one Ctrl-C twice, from the keyboard and from the launcher.
-    """
-
-    def __init__(self, team: Team) -> None:
-        self.seen = False
-        self._team = team
-        self._deaf_until = 0.0
-
-    def __enter__(self) -> _Interrupt:
-        self._main = threading.current_thread() is threading.main_thread() and self._team.leads
-        if self._main:
-            self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-            for number in self._before:
-                signal.signal(number, self._note)
-        return self
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self.seen and time.monotonic() >= self._deaf_until:
-            raise KeyboardInterrupt
-        if not self.seen and self._team.size > 1:
-            self._deaf_until = time.monotonic() + ECHO_SECONDS
-        self.seen = True
-
-    def __exit__(self, *error: object) -> None:
-        if self._main:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,8 @@ from VoxelAdvSegLib.config import Config, resolve, with_setting
 from VoxelAdvSegLib.data.cache import LabeledArrays, UnlabeledArrays, prepare_labeled, prepare_unlabeled
 from VoxelAdvSegLib.data.doctor import check_training_data
 from VoxelAdvSegLib.data.manifest import Manifest, check_roles, read_manifest
-from VoxelAdvSegLib.data.plan import gather_statistics, make_plan, one_size_smaller
+from VoxelAdvSegLib.data.memory import one_size_smaller
+from VoxelAdvSegLib.data.plan import gather_statistics, make_plan
 from VoxelAdvSegLib.data.pseudonyms import KEY, Pseudonyms, reveal
 from VoxelAdvSegLib.data.sampling import PatchPlan
 from VoxelAdvSegLib.errors import ConfigError, InputError, RunError, VoxelAdvSegError
@@ -120,7 +121,7 @@ def _train(request: Request, watch: Callable[[dict[str, Any]], None], processes:
             raise
         with _with_real_names(folder.path), _failures_told(tell):
             processes.agree(description)
-            return _run(request.resume, folder, description, manifest, cases, device, processes, began)
+            return _run(request.resume, description, _Sitting(folder, manifest, cases, device, processes, began))
 
 
 def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: Team, began: float) -> Outcome:
@@ -128,7 +129,7 @@ def _follow(request: Request, folder: RunFolder, manifest: Manifest, processes: 
     description: RunDescription = processes.agree(None)
     device = processes.device(description.config.training.device)
     cases = _prepare_cases(manifest, description, folder, processes.tell)
-    return _run(request.resume, folder, description, manifest, cases, device, processes, began)
+    return _run(request.resume, description, _Sitting(folder, manifest, cases, device, processes, began))
 
 
 def _check_method(config: Config) -> None:
@@ -292,29 +293,32 @@ def _warn_of_missing_organs(manifest: Manifest, labeled: Sequence[LabeledArrays]
             tell("message", level="warning", text=f"No labeled scan shows {organ.name}: it cannot be learned.")
 
 
-def _run(
-    resume: bool,
-    folder: RunFolder,
-    description: RunDescription,
-    manifest: Manifest,
-    cases: Cases,
-    device: torch.device,
-    processes: Team,
-    began: float,
-) -> Outcome:
+@dataclass(frozen=True)
+class _Sitting:
+    """What stays when a training goes on one size smaller."""
+
+    folder: RunFolder
+    manifest: Manifest
+    cases: Cases
+    device: torch.device
+    processes: Team
+    began: float
+
+
+def _run(resume: bool, description: RunDescription, sitting: _Sitting) -> Outcome:
     """The course; where memory runs out, again from the last checkpoint and one size smaller, for as many steps."""
     while True:
         try:
-            return _run_course(resume, folder, description, manifest, cases, device, processes, began)
+            return _run_course(resume, description, sitting)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             found = (str(error).splitlines() or [type(error).__name__])[0][:200]
         # Outside of the clause: the error held the course, and with it the memory.
-        description = _smaller(description, folder, processes, found)
-        resume = folder.last.exists()
+        description = _smaller(description, sitting.folder, sitting.processes, found)
+        resume = sitting.folder.last.exists()
         gc.collect()
-        if device.type == "cuda":
+        if sitting.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
@@ -339,19 +343,11 @@ def _smaller(description: RunDescription, folder: RunFolder, processes: Team, fo
     return description
 
 
-def _run_course(
-    resume: bool,
-    folder: RunFolder,
-    description: RunDescription,
-    manifest: Manifest,
-    cases: Cases,
-    device: torch.device,
-    processes: Team,
-    began: float,
-) -> Outcome:
-    config, tell = description.config, processes.tell
+def _run_course(resume: bool, description: RunDescription, sitting: _Sitting) -> Outcome:
+    config, cases, device, processes = description.config, sitting.cases, sitting.device, sitting.processes
+    tell = processes.tell
     prepare_device(device)
-    method = _make_method(config, manifest, cases, description, device, tell)
+    method = _make_method(config, sitting.manifest, cases, description, device, tell)
     join(method, config, processes.size)
     batches = Batches(
         cases.labeled,
@@ -364,9 +360,9 @@ def _run_course(
         processes.size,
     )
     course = Course(
-        folder=folder, config=config, recipe=description.recipe, organs=manifest.organs, method=method, batches=batches,
-        labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device, tell=tell,
-        began=began, team=processes,
+        folder=sitting.folder, config=config, recipe=description.recipe, organs=sitting.manifest.organs, method=method,
+        batches=batches, labeled=cases.labeled, unlabeled=cases.unlabeled, validation=cases.validation, device=device,
+        tell=tell, began=sitting.began, team=processes,
     )  # fmt: skip
     with contextlib.closing(batches):
         return course.run(resume=resume)
