@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from Testing.training.conftest import TINY, write_manifest, write_scan
+from VoxelAdvSegLib.cli import compare
 from VoxelAdvSegLib.cli.main import main
 from VoxelAdvSegLib.inference.segment import Segmenter
 from VoxelAdvSegLib.jobs.pulse import beating
 from VoxelAdvSegLib.project.project import Project
 from VoxelAdvSegLib.project.run_contents import TWIN, parts_of_run
-from VoxelAdvSegLib.training import again
+from VoxelAdvSegLib.training import afterwards, again
 from VoxelAdvSegLib.training.run_folder import RunFolder, claimed
 
 TRAIN = [f"--set={key}={value}" for key, value in {**TINY, "checkpoint_every": 1, "bn_recalibrate": 0}.items()]
@@ -71,6 +72,14 @@ def test_the_model_can_be_kept_and_still_segments(run: Path, capsys: pytest.Capt
     assert [p.name for p in run.iterdir()] == ["model"] and files(run / "model") == model
     Segmenter.open(run, "cpu")
     assert "kept" in capsys.readouterr().out
+    assert main(["clean", "--run", str(run)]) == 0 and not run.exists()
+
+
+@pytest.mark.parametrize("folder", [again.TWIN, compare.FOLDS, afterwards.FOLDER])
+def test_trainings_that_were_made_for_this_one_go_with_it(run: Path, folder: str):
+    """They hold copies of the scans, too."""
+    (run / folder / "fold_1" / "cache").mkdir(parents=True)
+    (run / folder / "fold_1" / "cache" / "a.npy").write_bytes(b"x")
     assert main(["clean", "--run", str(run)]) == 0 and not run.exists()
 
 

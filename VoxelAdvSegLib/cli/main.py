@@ -18,7 +18,7 @@ COMMANDS = {
     "segment": "segment scans with a trained model",
     "evaluate": "measure a model or a folder of segmentations against reference labels",
     "compare": "say whether the unlabeled scans helped, or which of two models is better",
-    "rank": "order unlabeled cases by what correcting them would teach, with the reason of each",
+    "rank": "put the unlabeled cases first that probably need a correction most, with the reason of each",
     "calibrate": "learn anew how good a model's segmentations are, when more cases were labeled",
     "doctor": "check a data set and list everything that is wrong with it",
     "clean": "say what a training has stored, and remove it",

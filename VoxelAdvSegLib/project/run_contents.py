@@ -15,7 +15,7 @@ TWIN = "supervised_twin"  # a verdict's own training (training/again.py), in the
 COMPARE_JOBS = "compare-*"  # jobs of the panel that found out about it
 FOLDERS = {
     "cache": "prepared scans", "previews": "previews", "checkpoints": "checkpoints", "model": "models",
-    TWIN: "comparisons", "cross_validation": "comparisons",
+    TWIN: "comparisons", "cross_validation": "comparisons", "calibration": "comparisons",
 }  # fmt: skip
 DIARIES = frozenset((
     CONFIG, LOCK, EVENTS, "plan.txt", "memory.json", "key.json", "job.json", "log.txt", "pid.json", "control.json",
@@ -24,7 +24,7 @@ DIARIES = frozenset((
 WORDS = {
     "prepared scans": "copies of the scans as the training read them", "previews": "pictures of the training at work",
     "checkpoints": "what it needs to be resumed", "models": "the trained model",
-    "comparisons": "trainings that a verdict needed", "diaries": "curves and settings",
+    "comparisons": "trainings that a verdict or a calibration needed", "diaries": "curves and settings",
     "left over": "what an interrupted program did not finish", "other": "not of the training",
 }  # fmt: skip
 
